@@ -1,0 +1,1 @@
+"""The conformance suites, and what they stand on."""
