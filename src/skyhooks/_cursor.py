@@ -30,6 +30,7 @@ def decode_cursor(cursor: str) -> dict[bytes, tuple[str, int]]:
 
     Raises:
         InvalidCursor: for anything that `encode_cursor` has not made.
+
     """
     if not isinstance(cursor, str):
         raise InvalidCursor(f"a cursor is a str, not {type(cursor).__name__}")

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from .exceptions import InvalidKey
 
-
 MAX_KEYS = 64
 MAX_VALUE_BYTES = 256
 
@@ -21,6 +20,7 @@ def canonical_keys(keys: Mapping[str, object]) -> tuple[str, ...]:
 
     Raises:
         InvalidKey: with what is wrong and what would be right.
+
     """
     if not isinstance(keys, Mapping):
         raise InvalidKey(f'keys are a mapping such as {{"account": 42}}, not {_kind(keys)}')

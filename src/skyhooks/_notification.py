@@ -56,7 +56,9 @@ class Notification:
             self.data = value = decode_data(self.raw)
             return value
         if name == "cursor":
-            self.cursor = text = encode_cursor(((self.key, self.epoch, self.seq),) if self._positions is None else self._positions)
+            self.cursor = text = encode_cursor(
+                ((self.key, self.epoch, self.seq),) if self._positions is None else self._positions
+            )
             return text
         raise AttributeError(name)
 

@@ -180,6 +180,7 @@ class Runtime(Protocol):
 
         Raises:
             StoreUnavailable: also when it takes longer than `STORE_SECONDS`; it may still take effect.
+
         """
 
     async def post(self, post: Post) -> Answer:
