@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._cursor import encode_cursor
 from ._json import decode_data
+from ._values import Position
 
 
 class Notification:
@@ -50,6 +51,12 @@ class Notification:
         self.replayed = replayed
         self._positions = positions
 
+    def variant(self, replayed: bool, positions: tuple[tuple[str, str, int], ...] | None) -> Notification:
+        """Return the same notification as another registration gets it."""
+        return Notification(
+            self.id, self.key, self.keys, self.raw, self.sent_at, self.epoch, self.seq, replayed, positions
+        )
+
     def __getattr__(self, name: str) -> object:
         # Reached only while the slot is empty: a property would cost every later read as well.
         if name == "data":
@@ -73,11 +80,12 @@ class Gap:
     one); `cursor` lies behind the gap, so that resuming from it does not tell it again.
     """
 
-    __slots__ = ("_positions", "key", "reason")
+    __slots__ = ("_positions", "before", "key", "reason")
 
-    def __init__(self, key: str, reason: str, positions: tuple[tuple[str, str, int], ...]) -> None:
+    def __init__(self, key: str, reason: str, positions: tuple[tuple[str, str, int], ...], before: Position) -> None:
         self.key = key
         self.reason = reason
+        self.before = before
         self._positions = positions
 
     @property

@@ -1,0 +1,39 @@
+"""Hands what tracks have put out to the callbacks, in order, where callbacks cannot switch (PROTOCOL 10)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+
+from ._notification import Gap, Notification
+from ._registration import Registration
+from ._track import Event
+
+Invoke = Callable[[Registration, Notification | Gap], None]
+"""Starts one call and never raises; what the callback returns or raises is the adapter's affair."""
+
+
+class Dispatcher:
+    """One outbox, one drainer: a callback that comes back here finds the drainer at work and leaves it to it."""
+
+    def __init__(self, invoke: Invoke) -> None:
+        self.outbox: deque[Event] = deque()
+        self._invoke = invoke
+        self._draining = False
+
+    def dispatch(self) -> None:
+        """Start every call that is due; `closed` is looked at before each."""
+        if self._draining:
+            return
+        self._draining = True
+        outbox, invoke = self.outbox, self._invoke
+        try:
+            while outbox:
+                seats, count, what = outbox.popleft()
+                for seat in islice(seats, count):
+                    registration = seat.registration
+                    if not registration.closed:
+                        invoke(registration, what)
+        finally:
+            self._draining = False

@@ -1,0 +1,103 @@
+"""Lanes: a queue with one trip in flight; what piles up meanwhile goes with the next trip."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from threading import Lock
+from typing import Generic, TypeVar
+
+from .abc import Runtime
+
+Item = TypeVar("Item")
+
+
+class Lane(Generic[Item]):
+    """Carries items in order, at once when idle, in bounded batches when not.
+
+    `trip` takes the items of one batch and settles each of them; it must not raise. Whoever puts the first item
+    makes the first trip himself, with his own items only, so that his cancellation harms nobody else; what piled
+    up behind him is carried by a drainer that belongs to no caller (PROTOCOL 24). In worlds of threads any of
+    them may put; the lock guards the queue and is never held over a trip.
+    """
+
+    __slots__ = ("_busy", "_lock", "_max_bytes", "_max_items", "_queue", "_runtime", "_size", "_trip")
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        trip: Callable[[Sequence[Item]], Awaitable[None]],
+        *,
+        max_items: int,
+        max_bytes: int = 0,
+        size: Callable[[Item], tuple[int, int]] = lambda _: (1, 0),
+    ) -> None:
+        self._runtime = runtime
+        self._trip = trip
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._size = size
+        self._queue: deque[Item] = deque()
+        self._busy = False
+        self._lock = Lock()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued or on its way."""
+        return not self._busy
+
+    def put(self, item: Item) -> bool:
+        """Queue an item. True: the lane was idle, the item is not queued, and the caller must `lead` it at once."""
+        with self._lock:
+            if self._busy:
+                self._queue.append(item)
+                return False
+            self._busy = True
+            return True
+
+    def post(self, item: Item) -> None:
+        """Queue an item and see to it that somebody carries it; does not wait."""
+        with self._lock:
+            self._queue.append(item)
+            if self._busy:
+                return
+            self._busy = True
+        self._runtime.spawn(self._drain())
+
+    def release(self) -> None:
+        """Hand the lane on without a trip: for whoever was to lead and cannot."""
+        self._hand_on()
+
+    async def lead(self, items: Sequence[Item]) -> None:
+        """Make the trip that `put` asked for, then hand the lane on."""
+        try:
+            await self._trip(items)
+        finally:
+            self._hand_on()
+
+    async def _drain(self) -> None:
+        try:
+            while batch := self._take():
+                await self._trip(batch)
+        finally:
+            self._hand_on()
+
+    def _take(self) -> list[Item]:
+        batch: list[Item] = []
+        items = size = 0
+        with self._lock:
+            while self._queue:
+                one_items, one_size = self._size(self._queue[0])
+                items += one_items
+                size += one_size
+                if batch and (items > self._max_items or (self._max_bytes and size > self._max_bytes)):
+                    break
+                batch.append(self._queue.popleft())
+        return batch
+
+    def _hand_on(self) -> None:
+        with self._lock:
+            if not self._queue:
+                self._busy = False
+                return
+        self._runtime.spawn(self._drain())

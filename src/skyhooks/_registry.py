@@ -1,0 +1,395 @@
+"""The core of a registry: an instance's life, its registrations, its heartbeat. Names no loop and no framework."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
+
+from ._callbacks import Callbacks
+from ._cursor import decode_cursor, encode_cursor, key_hash
+from ._fetcher import Fetcher
+from ._hooks import Hooks
+from ._identity import Identity
+from ._inbox import Headers, Inbox
+from ._keys import canonical_keys
+from ._notification import Gap, Notification
+from ._ping import prove_url
+from ._policy import heartbeat_delay
+from ._registration import START, Registration
+from ._signing import entry_mac, verify_mac
+from ._stream import Stream
+from ._track import Event, Outbox, Track
+from ._values import Entry, Instance, Page, Position, RenewalState
+from .abc import Callback, GapCallback, Runtime, Store, Task
+from .exceptions import ForkedRegistry, NotStarted, SkyhooksError, StoreUnavailable, UnverifiedEntry, UrlShared
+
+__all__ = ["Event", "RegistryCore"]
+
+log = logging.getLogger("skyhooks")
+
+POLL_SECONDS = 1.0
+"""How often an instance without a URL asks for what it missed."""
+BEATS_PER_ROUND = 360
+MIN_SLICE, MAX_SLICE = 100, 1000
+
+
+class Outlet(Protocol):
+    """Where a registry's calls go: an outbox, and somebody who empties it."""
+
+    outbox: Outbox
+
+    def dispatch(self) -> None:
+        """Start the calls that are due."""
+
+
+Tell = Callable[[BaseException, Notification | None], None]
+
+
+class RegistryCore:
+    """One instance: joins, keeps hooks and tracks, renews its lease, catches up, leaves.
+
+    An adapter gives it a runtime, an outlet that calls callbacks, and `tell` for what the application should hear of; it
+    hands it what its listener or handler was POSTed (`receive`), and calls `dispatch` after the answer is on its way.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        runtime: Runtime,
+        outlet: Outlet,
+        *,
+        secrets: Sequence[bytes] = (),
+        lease_seconds: float = 30.0,
+        heartbeat_seconds: float = 10.0,
+        max_body_bytes: int = 1_048_576,
+        allow_unsigned: bool = False,
+        legacy: bool = True,
+        label: str = "",
+        tell: Tell,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self.dispatch = outlet.dispatch
+        self._store = store
+        self._runtime = runtime
+        self._lease_seconds = lease_seconds
+        self._heartbeat_seconds = heartbeat_seconds
+        self._tell = tell
+        self._token = ""
+        self._url: str | None = None
+        self._tasks: list[Task] = []
+        self._streams: dict[int, Stream] = {}
+        self._state = "new"
+        self._pid = os.getpid()
+        self._gaps_logged: set[str] = set()
+        self._beats = 0
+        self._beating = False
+        self._store_is_away = False
+        self._identity = Identity(secrets, max_body_bytes=max_body_bytes, label=label)
+        self._callbacks = Callbacks(outlet.outbox)
+        self._hooks = Hooks(runtime, store, self._callbacks, self._heads_seen)
+        self._fetcher = Fetcher(
+            runtime,
+            store,
+            self._callbacks,
+            convert=self._convert,
+            vanished=lambda key: self._hooks.doubt((key,)),
+            dispatch=self.dispatch,
+        )
+        self._inbox = Inbox(
+            runtime,
+            self._identity,
+            self._callbacks,
+            counts=self.counts,
+            attend=self._fetcher.attend,
+            unwanted=lambda key: self._hooks.doubt((key,)),
+            allow_unsigned=allow_unsigned,
+            legacy=legacy,
+        )
+
+    @property
+    def instance_id(self) -> str:
+        """Who this instance is; new at every join."""
+        return self._identity.instance_id
+
+    @property
+    def url(self) -> str | None:
+        """Where this instance is POSTed to; None in pull mode."""
+        return self._url
+
+    @property
+    def running(self) -> bool:
+        """Whether `start` has returned and `stop` has not begun."""
+        return self._state == "running"
+
+    # -- life -------------------------------------------------------------------------------------
+
+    async def start(self, url: str | None) -> None:
+        """Prove that the URL reaches this very instance, join, and begin to beat (PROTOCOL 25).
+
+        Raises:
+            UrlUnreachable: it does not, or not always.
+            UrlShared: it reaches another instance too.
+            StoreUnavailable: nothing was joined.
+        """
+        self._check_process()
+        self._url = url
+        self._identity.assume(self._draw())
+        if url is not None:
+            await prove_url(self._runtime, url, self._identity)
+        await self._join(self._identity.instance)
+        self._state = "running"
+        self._tasks.append(self._runtime.spawn(self._beat_for_ever()))
+
+    async def stop(self, drain_seconds: float = 10.0) -> None:
+        """Refuse new registrations, end the streams within `drain_seconds`, leave, answer 503 from then on (PROTOCOL 27)."""
+        if self._state != "running":
+            self._state = "stopped"
+            return
+        self._check_process()
+        self._state = "stopping"
+        await self._drain_streams(drain_seconds)
+        self._state = "stopped"
+        for task in self._tasks:
+            task.cancel()
+        try:
+            await self._runtime.call(self._store.leave, self.instance_id)
+        except SkyhooksError as error:
+            log.warning("could not leave (%s): the lease ends by itself in %g s", error, self._lease_seconds)
+        self._identity.closed = True
+
+    # -- registrations ----------------------------------------------------------------------------
+
+    async def register(
+        self,
+        keys: Mapping[str, object],
+        callback: Callback,
+        *,
+        since: str | None = None,
+        on_gap: GapCallback | None = None,
+    ) -> Registration:
+        """Bind a callback to keys; returns when the store has confirmed it, replay goes on behind that.
+
+        Raises:
+            InvalidKey, InvalidCursor: before anything is touched.
+            StoreUnavailable: within 3 s; nothing is registered then.
+        """
+        names = canonical_keys(keys)
+        starts = _starts(names, since)
+        self._check_running()
+        registration = Registration(names, callback, on_gap)
+        await self._seat(registration, starts)
+        return registration
+
+    async def unregister(self, registration: Registration) -> None:
+        """End a registration: no call starts after this was called. Twice is fine; never raises `StoreUnavailable`."""
+        self._check_process()
+        if registration.closed:
+            return
+        unwanted = self._callbacks.discard(registration)
+        if unwanted and self._state != "stopped":
+            await self._hooks.remove(unwanted)
+
+    async def open_stream(self, keys: Mapping[str, object], *, since: str | None, max_pending: int) -> Stream:
+        """Register a stream; close it with `close_stream`."""
+        stream = Stream(max_pending, self._fetcher.attend)
+        names = canonical_keys(keys)
+        starts = _starts(names, since)
+        self._check_running()
+        registration = Registration(names, stream.push, stream.push)
+        stream.registration = registration
+        self._streams[id(stream)] = stream
+        try:
+            await self._seat(registration, starts)
+        except BaseException:
+            self._streams.pop(id(stream), None)
+            raise
+        return stream
+
+    async def close_stream(self, stream: Stream) -> None:
+        """End a stream and its registration; twice is fine."""
+        stream.end()
+        self._streams.pop(id(stream), None)
+        if stream.registration is not None:
+            await self.unregister(stream.registration)
+
+    async def cursor(self, keys: Mapping[str, object]) -> str:
+        """Return where the logs of these keys are now; take it before the job is started.
+
+        Raises:
+            StoreUnavailable: within 3 s.
+        """
+        names = canonical_keys(keys)
+        self._check_running()
+        heads = await self._runtime.call(self._store.positions, names)
+        return encode_cursor((key, heads[key].epoch, heads[key].seq) for key in names)
+
+    # -- what comes in ----------------------------------------------------------------------------
+
+    def receive(self, headers: Headers, body: bytes) -> Any:
+        """Answer what was POSTed; call `dispatch` once the answer is on its way."""
+        return self._inbox.receive(headers, body)
+
+    def unheard(self, gap: Gap) -> None:
+        """Log a gap that no `on_gap` is there for, once per key."""
+        if gap.key not in self._gaps_logged:
+            self._gaps_logged.add(gap.key)
+            log.warning(
+                "part of what %s was sent is no longer kept (%s); give on_gap= to hear of it", gap.key, gap.reason
+            )
+
+    # -- the heartbeat ----------------------------------------------------------------------------
+
+    async def beat(self) -> None:
+        """Renew the lease, join again where it is gone, and see to everything that is owed.
+
+        Raises:
+            StoreUnavailable: nothing is lost by it, the next one does it all.
+        """
+        if self._beating:
+            return
+        self._beating = True
+        try:
+            await self._renew()
+            await self._look_at_slice()
+            await self._hooks.settle()
+            self._fetcher.attend_all()
+        finally:
+            self._beating = False
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedRegistry
+
+    def _check_running(self) -> None:
+        self._check_process()
+        if self._state == "new":
+            raise NotStarted("this registry has not been started", "call start() first")
+        if self._state != "running":
+            raise NotStarted("this registry has been stopped", "make and start a new one")
+
+    def _draw(self) -> Instance:
+        token = self._runtime.token
+        key = bytes.fromhex(token())
+        return self._identity.draw(token(), key, self._url, int(self._runtime.time() * 1000))
+
+    async def _join(self, instance: Instance) -> None:
+        joined = await self._runtime.call(self._store.join, instance, self._lease_seconds)
+        self._identity.displaces(joined.displaced)
+        self._identity.assume(instance)
+        self._identity.joined = True
+        self._token = joined.token
+        self._hooks.instance_id = instance.instance_id
+
+    async def _renew(self) -> None:
+        renewal = await self._runtime.call(self._store.renew, self.instance_id, self._lease_seconds, self._token)
+        if renewal.state is RenewalState.ALIVE:
+            self._token = renewal.token
+            self._note(renewal.moved)
+            return
+        if renewal.state is RenewalState.DISPLACED and self._url is not None:
+            self._give_up_url(self._url)
+        await self._join(self._draw())
+        self._hooks.doubt(track.key for track in self._callbacks)
+        self.counts["joined_again"] += 1
+        log.warning("the lease had ended; joined again as %s with %d keys", self.instance_id, len(self._callbacks))
+
+    def _give_up_url(self, url: str) -> None:
+        self._url = None
+        self.counts["displaced"] += 1
+        error = UrlShared(url, "another instance has joined with it; this one goes on in pull mode, without it")
+        self._tell(error, None)
+
+    async def _look_at_slice(self) -> None:
+        self._beats += 1
+        if self._url is None and self._beats % 10:
+            return
+        count = min(MAX_SLICE, max(MIN_SLICE, len(self._callbacks) // BEATS_PER_ROUND))
+        keys = self._callbacks.rotate(count)
+        if keys:
+            await self._hooks.refresh(keys)
+
+    async def _beat_for_ever(self) -> None:
+        beats_per_lease = max(1, round(self._lease_seconds / self._interval()))
+        while True:
+            await self._runtime.sleep(heartbeat_delay(self._interval(), self._runtime.random()))
+            await self._try(self.beat())
+            if self._beats % beats_per_lease == 0:
+                await self._try(self._reap())
+
+    async def _try(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except StoreUnavailable as error:
+            self.counts["store_unavailable"] += 1
+            if not self._store_is_away:
+                log.warning("the store is away (%s); registered callbacks go on being served", error)
+            self._store_is_away = True
+        except Exception as error:
+            log.exception("the heartbeat failed")
+            self._tell(error, None)
+        else:
+            if self._store_is_away:
+                log.warning("the store is back")
+            self._store_is_away = False
+
+    async def _reap(self) -> None:
+        await self._runtime.call(self._store.reap)
+
+    def _interval(self) -> float:
+        return self._heartbeat_seconds if self._url is not None else min(POLL_SECONDS, self._heartbeat_seconds)
+
+    async def _seat(self, registration: Registration, starts: Mapping[str, Position | None]) -> None:
+        self._callbacks.add(registration)
+        try:
+            await self._hooks.add(registration, starts)
+        except BaseException:
+            self._hooks.doubt(self._callbacks.discard(registration))
+            raise
+
+    def _heads_seen(self, heads: Mapping[str, Position]) -> None:
+        self._note(heads)
+        self.dispatch()
+
+    def _note(self, heads: Mapping[str, Position]) -> None:
+        for key, head in heads.items():
+            track = self._callbacks.get(key)
+            if track is not None:
+                track.note(head)
+                self._fetcher.attend(track)
+
+    def _convert(self, track: Track, page: Page, entry: Entry) -> Notification | None:
+        secrets = self._identity.secrets
+        if secrets and not verify_mac((entry_mac(one, track.key, entry.id, entry.data) for one in secrets), entry.mac):
+            self.counts["unverified"] += 1
+            self._tell(UnverifiedEntry(track.key, entry.seq), None)
+            return None
+        return Notification(entry.id, track.key, entry.keys, entry.data, entry.sent_at, page.epoch, entry.seq)
+
+    async def _drain_streams(self, drain_seconds: float) -> None:
+        if not self._streams:
+            return
+        deadline = self._runtime.now() + drain_seconds
+        for stream in list(self._streams.values()):
+            self._runtime.spawn(self._end_later(stream, drain_seconds * 0.8 * self._runtime.random()))
+        while self._streams and self._runtime.now() < deadline:
+            await self._runtime.sleep(min(0.05, drain_seconds / 10))
+        for stream in list(self._streams.values()):
+            stream.end()
+
+    async def _end_later(self, stream: Stream, seconds: float) -> None:
+        await self._runtime.sleep(seconds)
+        stream.end()
+
+
+def _starts(keys: Sequence[str], since: str | None) -> dict[str, Position | None]:
+    if since is None:
+        return {}
+    if since == "start":
+        return dict.fromkeys(keys, START)
+    places = decode_cursor(since)
+    return {key: Position(*places[key_hash(key)]) if key_hash(key) in places else None for key in keys}

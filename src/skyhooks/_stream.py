@@ -1,0 +1,101 @@
+"""A registration that is read instead of called: bounded, and lossless, since the log keeps what it puts off."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from ._notification import Gap, Notification
+from ._registration import Registration, Seat
+from ._track import Track
+from ._values import Position
+
+MAX_PENDING_BYTES = 1_048_576
+
+
+class Stream:
+    """What a slow reader has not read yet, `max_pending` items and 1 MiB at most.
+
+    Beyond that its seats are parked; once half of it is read they are served again, from the log, from the first item
+    that found no room. So a reader is told a gap only where the log has let go of what it put off.
+    """
+
+    def __init__(self, max_pending: int, attend: Callable[[Track], None]) -> None:
+        self.registration: Registration | None = None
+        self.ended = False
+        self.wake: Callable[[], None] = lambda: None
+        """Called whenever there is something new to see; the adapter's reader sets it."""
+        self._max_pending = max_pending
+        self._attend = attend
+        self._pending: deque[Notification | Gap] = deque()
+        self._bytes = 0
+        self._put_off: set[str] | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether `take` has something to give."""
+        return bool(self._pending)
+
+    def push(self, what: Notification | Gap) -> None:
+        """Take what the registration is called with."""
+        if self._put_off is not None:
+            self._put_back(what)
+        elif self._has_room(what):
+            self._bytes += _size(what)
+            self._pending.append(what)
+            self.wake()
+        elif _is_kept(what):
+            self._park()
+            self._put_back(what)
+
+    def take(self) -> Notification | Gap:
+        """Give the oldest item to the reader."""
+        what = self._pending.popleft()
+        self._bytes -= _size(what)
+        if self._put_off is not None and len(self._pending) * 2 <= self._max_pending:
+            self._resume()
+        return what
+
+    def end(self) -> None:
+        """Let the reader come to an end once it has read what is pending."""
+        self.ended = True
+        self.wake()
+
+    def _has_room(self, what: Notification | Gap) -> bool:
+        if not self._pending:
+            return True
+        return len(self._pending) < self._max_pending and self._bytes + _size(what) <= MAX_PENDING_BYTES
+
+    def _park(self) -> None:
+        self._put_off = set()
+        for seat in self._seats():
+            seat.track.park(seat)
+
+    def _put_back(self, what: Notification | Gap) -> None:
+        # Of each key the first item that found no room says where to go on; those behind it come again by themselves.
+        put_off = self._put_off
+        if put_off is None or what.key in put_off or not _is_kept(what):
+            return
+        put_off.add(what.key)
+        before = what.before if isinstance(what, Gap) else Position(what.epoch, what.seq - 1)
+        for seat in self._seats():
+            if seat.track.key == what.key:
+                seat.position = before
+
+    def _resume(self) -> None:
+        self._put_off = None
+        for seat in self._seats():
+            seat.track.resume(seat)
+            self._attend(seat.track)
+
+    def _seats(self) -> tuple[Seat, ...]:
+        return self.registration.seats if self.registration else ()
+
+
+def _size(what: Notification | Gap) -> int:
+    return len(what.raw) if isinstance(what, Notification) else 0
+
+
+def _is_kept(what: Notification | Gap) -> bool:
+    # An ephemeral notification has no place in the log: a reader that is too slow for it has missed it.
+    return isinstance(what, Gap) or what.seq > 0
