@@ -1,1 +1,3 @@
-"""Stores."""
+"""Stores, and what their URLs have in common."""
+
+from __future__ import annotations
