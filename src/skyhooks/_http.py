@@ -1,0 +1,31 @@
+"""One HTTP/1.1 connection as a state machine, both ends: bytes in, events and bytes out; no I/O, no clock."""
+
+from __future__ import annotations
+
+from ._http_client import MAX_ANSWER_BYTES, ClientConnection
+from ._http_parser import MAX_HEAD_BYTES, MAX_HEADERS
+from ._http_server import (
+    CONTINUE,
+    Continue,
+    Event,
+    Refusal,
+    Request,
+    Response,
+    ServerConnection,
+    http_date,
+)
+
+__all__ = [
+    "CONTINUE",
+    "MAX_ANSWER_BYTES",
+    "MAX_HEADERS",
+    "MAX_HEAD_BYTES",
+    "ClientConnection",
+    "Continue",
+    "Event",
+    "Refusal",
+    "Request",
+    "Response",
+    "ServerConnection",
+    "http_date",
+]
