@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._dates import http_date
 from ._http_client import MAX_ANSWER_BYTES, ClientConnection
 from ._http_parser import MAX_HEAD_BYTES, MAX_HEADERS
 from ._http_server import (
@@ -12,7 +13,6 @@ from ._http_server import (
     Request,
     Response,
     ServerConnection,
-    http_date,
 )
 
 __all__ = [

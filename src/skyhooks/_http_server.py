@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 import httptools
 import msgspec
@@ -156,16 +155,6 @@ class ServerConnection:
             close=True,
         )
         return data[: -len(body)] if refusal.head_only and body else data
-
-
-def http_date(seconds: float) -> str:
-    """Write Unix seconds as a `Date` header (RFC 9110, section 5.6.7)."""
-    at = datetime.fromtimestamp(seconds, UTC)
-    return f"{DAYS[at.weekday()]}, {at.day:02} {MONTHS[at.month - 1]} {at.year} {at:%H:%M:%S} GMT"
-
-
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class _Part(enum.Enum):
