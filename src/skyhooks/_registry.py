@@ -15,7 +15,7 @@ from ._hooks import Hooks
 from ._identity import Identity
 from ._inbox import Headers, Inbox
 from ._keys import canonical_keys
-from ._notification import Gap, Notification
+from ._notification import Notification
 from ._ping import prove_url
 from ._policy import heartbeat_delay
 from ._registration import START, Registration
@@ -39,7 +39,9 @@ MIN_SLICE, MAX_SLICE = 100, 1000
 class Outlet(Protocol):
     """Where a registry's calls go: an outbox, and somebody who empties it."""
 
-    outbox: Outbox
+    @property
+    def outbox(self) -> Outbox:
+        """Where tracks put what is to be called."""
 
     def dispatch(self) -> None:
         """Start the calls that are due."""
@@ -69,8 +71,9 @@ class RegistryCore:
         legacy: bool = True,
         label: str = "",
         tell: Tell,
+        counts: Counter[str] | None = None,
     ) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter() if counts is None else counts
         self.dispatch = outlet.dispatch
         self._store = store
         self._runtime = runtime
@@ -83,7 +86,6 @@ class RegistryCore:
         self._streams: dict[int, Stream] = {}
         self._state = "new"
         self._pid = os.getpid()
-        self._gaps_logged: set[str] = set()
         self._beats = 0
         self._beating = False
         self._store_is_away = False
@@ -231,14 +233,6 @@ class RegistryCore:
     def receive(self, headers: Headers, body: bytes) -> Any:
         """Answer what was POSTed; call `dispatch` once the answer is on its way."""
         return self._inbox.receive(headers, body)
-
-    def unheard(self, gap: Gap) -> None:
-        """Log a gap that no `on_gap` is there for, once per key."""
-        if gap.key not in self._gaps_logged:
-            self._gaps_logged.add(gap.key)
-            log.warning(
-                "part of what %s was sent is no longer kept (%s); give on_gap= to hear of it", gap.key, gap.reason
-            )
 
     # -- the heartbeat ----------------------------------------------------------------------------
 

@@ -207,15 +207,15 @@ class Sending:
         for parcel in self.parcels:
             self.settle(parcel, parcel.overdue_outcome, error=reason)
 
-    async def wait(self, seconds: float) -> bool:
-        """Wait until it is done; False when the time runs out first."""
+    async def wait(self, seconds: float | None) -> bool:
+        """Wait until it is done, for ever if None; False when the time runs out first."""
         with self._lock:
             if self.done:
                 return True
             if self._waiter is None:
                 self._waiter = self._runtime.future()
             waiter = self._waiter
-        return await waiter.wait(max(0.0, seconds)) or self.done
+        return await waiter.wait(None if seconds is None else max(0.0, seconds)) or self.done
 
     def receipt(self) -> Receipt:
         """Return the receipt.

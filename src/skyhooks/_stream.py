@@ -68,7 +68,7 @@ class Stream:
 
     def _park(self) -> None:
         self._put_off = set()
-        for seat in self._seats():
+        for seat in self.seats:
             seat.track.park(seat)
 
     def _put_back(self, what: Notification | Gap) -> None:
@@ -78,17 +78,19 @@ class Stream:
             return
         put_off.add(what.key)
         before = what.before if isinstance(what, Gap) else Position(what.epoch, what.seq - 1)
-        for seat in self._seats():
+        for seat in self.seats:
             if seat.track.key == what.key:
                 seat.position = before
 
     def _resume(self) -> None:
         self._put_off = None
-        for seat in self._seats():
+        for seat in self.seats:
             seat.track.resume(seat)
             self._attend(seat.track)
 
-    def _seats(self) -> tuple[Seat, ...]:
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """The seats of the registration that is read."""
         return self.registration.seats if self.registration else ()
 
 

@@ -156,7 +156,7 @@ class Future(Protocol[T]):
 class Task(Protocol):
     """Something that runs beside its maker."""
 
-    def cancel(self) -> None:
+    def cancel(self) -> object:
         """Stop it at its next await; where a thread runs it, let it end by itself."""
 
 
@@ -170,10 +170,10 @@ class Runtime(Protocol):
         """Unix seconds by this host's clock."""
 
     def random(self) -> float:
-        """A number from 0 up to 1, for jitter."""
+        """Draw a number from 0 up to 1, for jitter."""
 
     def token(self) -> str:
-        """32 random hexadecimal digits, unguessable."""
+        """Draw 32 hexadecimal digits that nobody can guess."""
 
     async def call(self, function: Callable[..., T], /, *args: object) -> T:
         """Run a store's blocking operation without blocking the loop.

@@ -1,0 +1,274 @@
+"""Registry, notifier and subscription on plain asyncio: what the Tornado adapter and the command line stand on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from ._asyncio_io import Client, Listener
+from ._asyncio_runtime import AsyncioRuntime, Poster
+from ._asyncio_stream import Subscription
+from ._calls import Calls, OnError
+from ._dispatch import Dispatcher
+from ._http import Response
+from ._inbox import Headers
+from ._notifier import NotifierCore
+from ._registration import Registration
+from ._registry import RegistryCore
+from ._settings import (
+    RegistrySettings,
+    Secret,
+    advertised_url,
+    check_positive,
+    label,
+    listen_address,
+    registry_settings,
+)
+from ._tls import client_context, server_context
+from ._urls import UrlPolicy
+from ._values import Receipt
+from .abc import Callback, GapCallback, Store
+from .exceptions import NotStarted, UrlUnreachable
+
+Keys = Mapping[str, object]
+
+
+class Registry:
+    """This process's callbacks, and its place among those who are rung.
+
+    The constructor checks its arguments and touches nothing; `start` opens the store, listens, proves that the URL
+    reaches this very process, and joins. Callbacks may be plain or async functions; they run on the loop.
+    """
+
+    framework = "asyncio"
+
+    def __init__(
+        self,
+        store: str | Store | None = None,
+        *,
+        url: str | None = None,
+        listen: str | None = "auto",
+        advertise: str | None = None,
+        secret: Secret = None,
+        lease_seconds: float = 30.0,
+        heartbeat_seconds: float = 10.0,
+        max_body_bytes: int = 1_048_576,
+        on_error: OnError | None = None,
+        url_policy: UrlPolicy | None = None,
+        allow_unsigned: bool = False,
+        legacy: bool = True,
+        client: Any = None,
+        certfile: str | None = None,
+        keyfile: str | None = None,
+        cafile: str | None = None,
+    ) -> None:
+        self._settings = registry_settings(
+            store=store,
+            url=url,
+            listen=listen,
+            advertise=advertise,
+            secret=secret,
+            lease_seconds=lease_seconds,
+            heartbeat_seconds=heartbeat_seconds,
+            max_body_bytes=max_body_bytes,
+            url_policy=url_policy,
+            certfile=certfile,
+            keyfile=keyfile,
+            cafile=cafile,
+        )
+        self._allow_unsigned = allow_unsigned
+        self._legacy = legacy
+        self._client = client
+        self._runtime: AsyncioRuntime | None = None
+        self._core: RegistryCore | None = None
+        self._notifier: NotifierCore | None = None
+        self._listener: Listener | None = None
+        self._calls = Calls(on_error, self._adopt)
+        self._outlet = Dispatcher(self._calls.invoke)
+
+    # -- life -------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen, prove that the URL reaches this very process, join.
+
+        Raises:
+            UrlUnreachable: jobs would not reach this process.
+            UrlShared: they would reach others as well.
+            UrlBlocked: the URL policy, here as in jobs, forbids calling it.
+            StoreUnavailable, StoreCorrupt: of the store.
+        """
+        if self._core is not None:
+            if self._core.running:
+                return
+            raise NotStarted("this registry has been stopped or is being started", "make and start a new one")
+        settings = self._settings
+        self._runtime = runtime = AsyncioRuntime(
+            self._make_client(), instant_store=getattr(settings.store, "instant", False)
+        )
+        self._core = core = RegistryCore(
+            settings.store,
+            runtime,
+            self._outlet,
+            secrets=settings.secrets,
+            lease_seconds=settings.lease_seconds,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            max_body_bytes=settings.max_body_bytes,
+            allow_unsigned=self._allow_unsigned,
+            legacy=self._legacy,
+            label=label(self.framework),
+            tell=self._calls.tell,
+            counts=self._calls.counts,
+        )
+        self._notifier = NotifierCore(settings.store, runtime, secrets=settings.secrets)
+        try:
+            url = await self._open_listener(settings, runtime, core)
+            if url is not None:
+                settings.url_policy.check_url(url)
+            await core.start(url)
+        except BaseException:
+            await self._close()
+            self._core = None
+            raise
+
+    async def stop(self, drain_seconds: float = 10) -> None:
+        """Take no new registrations, end the streams within `drain_seconds`, leave, close. Twice is fine."""
+        if self._core is None:
+            return
+        try:
+            await self._core.stop(drain_seconds)
+        finally:
+            await self._close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def url(self) -> str | None:
+        """Where jobs POST to this process; None in pull mode."""
+        return self._started().url
+
+    @property
+    def instance_id(self) -> str:
+        """Who this process is among the instances; new whenever it joins."""
+        return self._started().instance_id
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often what has happened so far, by name: `received`, `gaps`, `callback_errors`, `unverified` and others."""
+        return self._started().counts
+
+    # -- verbs ------------------------------------------------------------------------------------
+
+    async def register(
+        self, keys: Keys, callback: Callback, *, since: str | None = None, on_gap: GapCallback | None = None
+    ) -> Registration:
+        """Have `callback(notification)` called for every notification to any of these keys, from now on.
+
+        With `since`, a cursor or `"start"`, first for what the log has after it. It may be called before this returns.
+
+        Raises:
+            InvalidKey, InvalidCursor: nothing was touched.
+            StoreUnavailable: within 3 s; nothing is registered.
+        """
+        return await self._started().register(keys, callback, since=since, on_gap=on_gap)
+
+    async def unregister(self, registration: Registration) -> None:
+        """End a registration: no call starts from now on. Twice is fine; store trouble is repaired in the background."""
+        await self._started().unregister(registration)
+
+    def subscribe(self, keys: Keys, *, since: str | None = None, max_pending: int = 256) -> Subscription:
+        """Read what a registration would be called with: `async with` it, then iterate."""
+        check_positive(max_pending=max_pending)
+        return Subscription(self._started(), keys, since, max_pending)
+
+    async def cursor(self, keys: Keys) -> str:
+        """Return where these keys are now: take it before a job is started, and hand it to whoever will wait.
+
+        Raises:
+            StoreUnavailable: within 3 s.
+        """
+        return await self._started().cursor(keys)
+
+    async def notify(
+        self,
+        keys: Keys,
+        data: object,
+        *,
+        id: str | None = None,
+        ephemeral: bool = False,
+        timeout_seconds: float | None = None,
+    ) -> Receipt:
+        """Publish from this process; see `Notifier.notify`."""
+        core = self._notifier
+        if core is None:
+            raise _not_started()
+        return await core.notify(core.prepare(keys, data, id=id, ephemeral=ephemeral, timeout_seconds=timeout_seconds))
+
+    # -- what a mounted handler calls -------------------------------------------------------------
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest body that is taken."""
+        return self._settings.max_body_bytes
+
+    def receive(self, headers: Headers, body: bytes) -> Response:
+        """Answer what was POSTed to the mounted handler; call `dispatch` once the answer is on its way."""
+        if self._core is None:
+            raise _not_started()
+        return self._core.receive(headers, body)
+
+    def dispatch(self) -> None:
+        """Start the calls that are due."""
+        self._outlet.dispatch()
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _make_client(self) -> Poster:
+        return Client(self._settings.url_policy, ssl_context=client_context(self._settings.cafile))
+
+    async def _open_listener(
+        self, settings: RegistrySettings, runtime: AsyncioRuntime, core: RegistryCore
+    ) -> str | None:
+        if settings.url is not None or settings.listen is None:
+            return settings.url
+        local_address = await runtime.call(settings.store.local_address)
+        address = listen_address(settings, local_address)
+        if address is None:
+            return None
+        listener = Listener(core.receive, core.dispatch, max_body_bytes=settings.max_body_bytes)
+        try:
+            await listener.start(*address, ssl=server_context(settings.certfile, settings.keyfile))
+        except OSError as error:
+            raise UrlUnreachable(f"{address[0]}:{address[1]}", f"cannot listen there ({error.strerror})") from error
+        self._listener = listener
+        return advertised_url(settings, (address[0], listener.port), local_address)
+
+    async def _close(self) -> None:
+        if self._notifier is not None:
+            self._notifier.close()
+        if self._listener is not None:
+            await self._listener.close()
+        if self._runtime is not None:
+            await self._runtime.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._settings.store.close)
+
+    def _started(self) -> RegistryCore:
+        if self._core is None:
+            raise _not_started()
+        return self._core
+
+    def _adopt(self, result: Awaitable[Any], failed: Callable[[BaseException], None]) -> None:
+        if self._runtime is not None:
+            self._runtime.keep(asyncio.ensure_future(result), failed)
+
+
+def _not_started() -> NotStarted:
+    return NotStarted("this registry has not been started", "call start() first")

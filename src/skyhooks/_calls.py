@@ -1,0 +1,68 @@
+"""Calls users' callbacks, for worlds where a callback cannot switch; hears what they raise."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ._notification import Gap, Notification
+from ._registration import Registration
+
+log = logging.getLogger("skyhooks")
+
+OnError = Callable[[BaseException, Notification | None], None]
+Adopt = Callable[[Awaitable[Any], Callable[[BaseException], None]], None]
+"""Runs what an async callback returned, and says what it raised."""
+
+
+class Calls:
+    """Starts one call at a time and never raises: one callback's trouble stops no other."""
+
+    def __init__(self, on_error: OnError | None, adopt: Adopt) -> None:
+        self.counts: Counter[str] = Counter()
+        self._on_error = on_error
+        self._adopt = adopt
+        self._gaps_logged: set[str] = set()
+
+    def invoke(self, registration: Registration, what: Notification | Gap) -> None:
+        """Call a registration's callback, or its `on_gap`."""
+        try:
+            if isinstance(what, Notification):
+                result = registration.callback(what)
+            else:
+                result = self._tell_gap(registration, what)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next callback is called
+            self._failed(error, what)
+        else:
+            if result is not None and inspect.isawaitable(result):
+                self._adopt(result, lambda error: self._failed(error, what))
+
+    def tell(self, error: BaseException, notification: Notification | None) -> None:
+        """Tell the application, or the log, what went wrong."""
+        if self._on_error is not None:
+            try:
+                self._on_error(error, notification)
+            except Exception:
+                log.exception("on_error itself failed")
+        elif notification is not None:
+            log.error("a callback for %s failed", notification.key, exc_info=error)
+        else:
+            log.error("%s", error)
+
+    def _failed(self, error: BaseException, what: Notification | Gap) -> None:
+        self.counts["callback_errors"] += 1
+        self.tell(error, what if isinstance(what, Notification) else None)
+
+    def _tell_gap(self, registration: Registration, gap: Gap) -> Any:
+        self.counts["gaps"] += 1
+        if registration.on_gap is not None:
+            return registration.on_gap(gap)
+        if gap.key not in self._gaps_logged:
+            self._gaps_logged.add(gap.key)
+            log.warning(
+                "part of what %s was sent is no longer kept (%s); give on_gap= to hear of it", gap.key, gap.reason
+            )
+        return None
