@@ -15,20 +15,19 @@ PAGE = 500
 
 def standing(db: Connection, instance_id: str, keys: Sequence[str], number: int) -> dict[str, Position] | None:
     """Return the keys' heads if all hooks stand with that number or a larger one; stop at the first that does not."""
+    member = db.value("SELECT member FROM instances WHERE instance_id = ?", (instance_id,))
     heads = {}
     for key in keys:
-        row = db.row(_STANDING, (instance_id, key))
-        if row is None or row[2] < number:
+        row = db.row(_STANDING, (key, member, number))
+        if row is None:
             return None
-        heads[key] = Position(row[0], row[1])
+        heads[key] = Position(*row)
     return heads
 
 
 _STANDING = """
-SELECT epoch, seq, number FROM keys
-CROSS JOIN instances ON instance_id = ?
-JOIN hooks USING (key_id, member)
-WHERE key = ?
+SELECT epoch, seq FROM keys JOIN hooks USING (key_id)
+WHERE key = ? AND member = ? AND number >= ?
 """
 
 

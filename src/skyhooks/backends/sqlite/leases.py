@@ -58,9 +58,10 @@ def renew(db: Connection, instance_id: str, lease_seconds: float, token: str) ->
         taken = db.value("SELECT count(*) FROM instances WHERE url = ?", (url,))
         return Renewal(RenewalState.DISPLACED if taken else RenewalState.EXPIRED, {}, "")
     member, own_url, generation = row
-    # A token from the future is of a store that was since restored: everything is told again.
-    moved = db.rows(_MOVED, (member, told if told < generation else 0))
-    heads = {key: Position(epoch, seq) for key, epoch, seq in moved}
+    # A token from the future is of a store that was restored since: everything is told again.
+    since = told if told < generation else 0
+    db.execute("DELETE FROM moves WHERE member = ? AND generation < ?", (member, since))
+    heads = {key: Position(epoch, seq) for key, epoch, seq in db.rows(_MOVED, (member, since))}
     return Renewal(RenewalState.ALIVE, heads, make_token(generation, own_url))
 
 
@@ -70,7 +71,10 @@ WHERE instance_id = ? AND details NOT NULL
 RETURNING member, url, generation
 """
 _MOVED = """
-SELECT key, epoch, seq FROM hooks CROSS JOIN keys USING (key_id) WHERE member = ? AND moved >= ?
+SELECT key, epoch, seq FROM moves
+CROSS JOIN hooks USING (key_id, member)
+CROSS JOIN keys USING (key_id)
+WHERE moves.member = ? AND generation >= ?
 """
 
 
@@ -89,11 +93,12 @@ def depart(db: Connection, member: int) -> int:
 
 
 def sweep(db: Connection, member: int) -> int:
-    """Remove some of a departed member's hooks, and return how many."""
-    query = "SELECT key_id, member FROM hooks WHERE member = ? LIMIT ?"
-    hooks = db.rows(query, (member, SWEEP))
+    """Remove some of a departed member's hooks and moves; return how many hooks."""
+    hooks = db.rows("SELECT key_id, member FROM hooks WHERE member = ? LIMIT ?", (member, SWEEP))
     db.executemany("DELETE FROM hooks WHERE key_id = ? AND member = ?", hooks)
-    if len(hooks) < SWEEP:
+    moves = db.rows("SELECT generation, key_id, member FROM moves WHERE member = ? LIMIT ?", (member, SWEEP))
+    db.executemany("DELETE FROM moves WHERE generation = ? AND key_id = ? AND member = ?", moves)
+    if max(len(hooks), len(moves)) < SWEEP:
         db.execute("DELETE FROM departed WHERE member = ?", (member,))
     return len(hooks)
 

@@ -34,15 +34,14 @@ def _finish(db: Connection, log: Log, now: float) -> tuple[Instance, ...]:
     if log.grown:
         log.trim(leave=1)
         log.save()
-        moved = [(generation, log.key_id, member) for _, _, member, generation, moved in holders if moved < generation]
-        if moved:
-            db.executemany("UPDATE hooks SET moved = ? WHERE key_id = ? AND member = ?", moved)
+        db.executemany(_MOVE, [(member, generation, log.key_id) for _, _, member, generation in holders])
     return tuple(decode_instance(details) for details, live, *_ in holders if live)
 
 
 # Those past their lease are no targets, but may still renew it: they too have to hear what has moved.
 _HOLDERS = """
-SELECT details, expires > ?, member, generation, moved FROM hooks
+SELECT details, expires > ?, member, generation FROM hooks
 CROSS JOIN instances USING (member)
 WHERE key_id = ? AND details NOT NULL
 """
+_MOVE = "INSERT OR IGNORE INTO moves VALUES (?, ?, ?)"

@@ -57,10 +57,18 @@ CREATE TABLE hooks (
     key_id INTEGER NOT NULL,
     member INTEGER NOT NULL,
     number INTEGER NOT NULL,
-    moved INTEGER NOT NULL DEFAULT 0,      -- the member's generation when something was last published
     PRIMARY KEY (key_id, member)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX hooks_moved ON hooks (member, moved);
+CREATE INDEX hooks_member ON hooks (member);
+
+-- Which held keys something was published to while a member's token was of that generation. Apart from the hooks,
+-- so that a publish dirties one page of a member's and not a page for each hook.
+CREATE TABLE moves (
+    member INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    key_id INTEGER NOT NULL,
+    PRIMARY KEY (member, generation, key_id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE entries (
     key_id INTEGER NOT NULL,
@@ -144,6 +152,7 @@ def renew_epochs(db: Connection) -> int:
     db.execute("UPDATE keys SET epoch = lower(hex(randomblob(8)))")
     renewed = db.raw.changes()
     db.execute(
-        "UPDATE hooks SET moved = generation FROM instances WHERE instances.member = hooks.member AND details NOT NULL"
+        "INSERT OR IGNORE INTO moves SELECT member, generation, key_id FROM hooks JOIN instances USING (member)"
+        " WHERE details NOT NULL"
     )
     return renewed
