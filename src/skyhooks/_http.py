@@ -6,9 +6,13 @@ from ._dates import http_date
 from ._http_client import MAX_ANSWER_BYTES, ClientConnection
 from ._http_parser import MAX_HEAD_BYTES, MAX_HEADERS
 from ._http_server import (
+    BODY_SECONDS,
     CONTINUE,
+    HEAD_SECONDS,
+    LINGER_SECONDS,
     Continue,
     Event,
+    Headers,
     Refusal,
     Request,
     Response,
@@ -16,13 +20,17 @@ from ._http_server import (
 )
 
 __all__ = [
+    "BODY_SECONDS",
     "CONTINUE",
+    "HEAD_SECONDS",
+    "LINGER_SECONDS",
     "MAX_ANSWER_BYTES",
     "MAX_HEADERS",
     "MAX_HEAD_BYTES",
     "ClientConnection",
     "Continue",
     "Event",
+    "Headers",
     "Refusal",
     "Request",
     "Response",

@@ -29,7 +29,7 @@ class ClientConnection:
         """Make the bytes of a request; the answer to the one before must be there.
 
         Raises:
-            ValueError: a header's value cannot travel: it holds control characters or is not Latin-1.
+            ValueError: a header's value cannot travel: it holds control characters or is not ASCII.
         """
         head = [f"POST {target} HTTP/1.1\r\nhost: {host_header}\r\ncontent-length: {len(post.body)}\r\n"]
         for name, value in post.headers:
@@ -37,9 +37,11 @@ class ClientConnection:
                 raise ValueError(f"header {name} holds control characters")
             head.append(f"{name}: {value}\r\n")
         head.append("connection: close\r\n\r\n" if post.fresh else "\r\n")
-        data = "".join(head).encode("latin-1")
+        text = "".join(head)
+        if not text.isascii():
+            raise ValueError("a header's value is not ASCII")
         self._answers.expect(may_reuse=not post.fresh)
-        return data + post.body
+        return text.encode() + post.body
 
     def feed(self, data: bytes) -> Answer | None:
         """Take what has arrived; return the answer once it is whole, or will not get any better."""
@@ -47,7 +49,11 @@ class ClientConnection:
 
     def eof(self) -> Answer | None:
         """Take note that the peer has ended, which some answers wait for; None only where none is awaited."""
-        return self._answers.end()
+        return self._answers.end(orderly=True)
+
+    def reset(self) -> Answer | None:
+        """Take note that the connection broke, so that nothing has ended with it; else as `eof`."""
+        return self._answers.end(orderly=False)
 
     @property
     def started(self) -> bool:
@@ -121,11 +127,11 @@ class _Answers:
                 self._fail("its head or its framing is too long")
         return self._given()
 
-    def end(self) -> Answer | None:
+    def end(self, *, orderly: bool) -> Answer | None:
         self.reusable = False
         if not self._awaited:
             return None
-        if self._in_body and self._ends_with_connection():
+        if orderly and self._in_body and self._ends_with_connection():
             self._complete()
         else:
             cut = "within" if self.started else "before"

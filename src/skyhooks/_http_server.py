@@ -114,14 +114,23 @@ class ServerConnection:
         return self._refused or self._ended or self._reader.part is _Part.END
 
     @property
-    def deadline(self) -> float | None:
-        """When the connection is overdue; None where only the end of writing is waited for."""
-        return None if self.closing and not self._refused else self._expires
+    def lingering(self) -> bool:
+        """A refusal was the last word: end writing, and go on reading until the peer ends or the deadline comes."""
+        return self._refused
+
+    @property
+    def idle(self) -> bool:
+        """Between two requests, or before the first."""
+        return self._reader.part is _Part.START
+
+    @property
+    def deadline(self) -> float:
+        """When the connection is overdue, whatever is waited for; also when only the peer's reading is."""
+        return self._expires
 
     def expired(self, now: float) -> bool:
         """Tell whether to close the connection now, whatever it is doing."""
-        deadline = self.deadline
-        return deadline is not None and now >= deadline
+        return now >= self._expires
 
     def respond(
         self,

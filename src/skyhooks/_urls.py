@@ -167,6 +167,18 @@ class UrlPolicy:
             return False
         return self._allow_public or (not inner and _within(_PRIVATE, judged))
 
+    def select(self, host: str, addresses: Sequence[str]) -> list[str]:
+        """Return those of a host's addresses that may be connected to, in order.
+
+        Raises:
+            UrlBlocked: none may.
+
+        """
+        permitted = [address for address in addresses if self.permits(host, address)]
+        if not permitted:
+            raise UrlBlocked(host, f"{', '.join(addresses[:3])} is forbidden by the URL policy")
+        return permitted
+
     def check_url(self, url: str) -> Endpoint:
         """Read a URL, and judge its host where that is an address already.
 
