@@ -12,6 +12,7 @@ from ._callbacks import Callbacks
 from ._cursor import decode_cursor, encode_cursor, key_hash
 from ._fetcher import Fetcher
 from ._hooks import Hooks
+from ._http import Response
 from ._identity import Identity
 from ._inbox import Headers, Inbox
 from ._keys import canonical_keys
@@ -230,7 +231,7 @@ class RegistryCore:
 
     # -- what comes in ----------------------------------------------------------------------------
 
-    def receive(self, headers: Headers, body: bytes) -> Any:
+    def receive(self, headers: Headers, body: bytes) -> Response:
         """Answer what was POSTed; call `dispatch` once the answer is on its way."""
         return self._inbox.receive(headers, body)
 

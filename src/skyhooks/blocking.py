@@ -94,7 +94,9 @@ class Notifier:
         self._max_pending_bytes = max_pending_bytes
         self._cafile = cafile
         self._closed = False
-        self._forget()
+        self._lock = Lock()
+        self._runtime: BlockingRuntime | None = None
+        self._core: NotifierCore | None = None
         _notifiers.add(self)
 
     # -- verbs ------------------------------------------------------------------------------------
@@ -202,8 +204,8 @@ class Notifier:
     def _forget(self) -> None:
         """Begin anew: in a forked child nothing of the parent's is used, not even its locks (PROTOCOL 24)."""
         self._lock = Lock()
-        self._runtime: BlockingRuntime | None = None
-        self._core: NotifierCore | None = None
+        self._runtime = None
+        self._core = None
 
 
 _notifiers: weakref.WeakSet[Notifier] = weakref.WeakSet()
