@@ -1,73 +1,76 @@
-"""What data may be, and how it becomes JSON and comes back. Strict at both ends."""
+"""JSON: what may travel as data, and how strictly what arrives is read."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
 from .exceptions import InvalidData
 
 MAX_DATA_BYTES = 131_072
+"""As JSON."""
 MAX_DEPTH = 64
-MIN_INT, MAX_INT = -(2**63), 2**63 - 1
+"""Lists and dicts inside one another, counted from the data itself: `[]` is 1 deep."""
+
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+
+_WELCOME = "None, bool, int, float, str, list, tuple and dict travel as they are"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-_raw = msgspec.json.Decoder(msgspec.Raw).decode
-
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_BRACKET = re.compile(rb"[\[\]{}]")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def encode_data(data: object) -> bytes:
-    """Return data as JSON.
+    """Encode data as JSON, and refuse whatever would not arrive as it was sent.
 
     Raises:
-        InvalidData: naming the place of what JSON, or one of the libraries that read it, would not bring back as it is.
+        InvalidData: with the path of the first value that cannot travel; `$` for the whole.
+
     """
-    if not _is_plain(data, MAX_DEPTH):
-        data = _plain(data, "$", MAX_DEPTH)
-    try:
-        raw = _encode(data)
-    except UnicodeEncodeError:
-        _plain(data, "$", MAX_DEPTH)
-        raise
-    if len(raw) > MAX_DATA_BYTES:
-        raise InvalidData(
-            "$", f"{len(raw)} bytes as JSON; at most {MAX_DATA_BYTES} are taken: store it, and send its id"
-        )
-    return raw
+    if _is_plain(data):
+        try:
+            raw = _encode(data)
+        except UnicodeEncodeError:
+            pass  # a lone surrogate: the walk below says where
+        else:
+            if len(raw) <= MAX_DATA_BYTES:
+                return raw
+    _Walk().visit(data, "$", 1)
+    raise InvalidData("$", f"more than {MAX_DATA_BYTES} bytes as JSON; send a reference to it instead")
 
 
-def decode_data(raw: bytes) -> Any:
-    """Return what JSON says.
+def decode_data(raw: bytes) -> object:
+    """Decode the JSON of a notification.
 
     Raises:
-        InvalidData: Python cannot hold it.
+        InvalidData: for whatever Python cannot make a value of; nothing else, whatever the bytes.
+
     """
     try:
         return _decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidData("$", f"this JSON cannot be read ({type(error).__name__})") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidData("$", f"not readable as JSON ({error})") from None
 
 
 def is_sound(raw: bytes) -> bool:
-    """Tell whether these bytes are well-formed JSON, in UTF-8, at most 64 deep."""
+    """Tell whether the bytes are one well-formed JSON text, in UTF-8, at most `MAX_DEPTH` deep."""
     try:
-        _raw(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        _skip(raw)
+    except (msgspec.DecodeError, RecursionError):
         return False
-    return is_text(raw) and is_shallow(raw)
+    return is_utf8(raw) and is_shallow(raw)
 
 
-def is_text(raw: bytes) -> bool:
-    """Tell whether these bytes are UTF-8; msgspec looks into no string that it passes through."""
+def is_utf8(raw: bytes) -> bool:
+    """Tell whether the bytes are UTF-8; msgspec does not look at the strings that it skips."""
     if raw.isascii():
         return True
     try:
@@ -77,130 +80,145 @@ def is_text(raw: bytes) -> bool:
     return True
 
 
-def is_shallow(raw: bytes) -> bool:
-    """Tell whether well-formed JSON is at most 64 deep."""
-    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+def is_shallow(raw: bytes, max_depth: int = MAX_DEPTH) -> bool:
+    """Tell whether a well-formed JSON text is at most so deep, without recursion and in C for the most part."""
+    if raw.count(b"[") + raw.count(b"{") <= max_depth:
         return True
-    depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", raw)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            return False
-    return True
-
-
-def decode_strict(body: bytes) -> Any:
-    """Return what a foreign body says, holding it to everything that `encode_data` holds our own to.
-
-    Raises:
-        ValueError: for anything else, doubled member names included.
-    """
-    if not is_sound(body):
-        raise ValueError("not well-formed JSON in UTF-8, at most 64 deep")
-    return json.loads(
-        body.decode(),
-        object_pairs_hook=_members,
-        parse_int=_integer,
-        parse_float=_number,
-        parse_constant=_constant,
-    )
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member name is there twice")
-    return members
-
-
-def _integer(text: str) -> int:
-    if len(text) > 20 or not MIN_INT <= (value := int(text)) <= MAX_INT:
-        raise ValueError("an integer is past 64 bits")
-    return value
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number is out of range")
-    return value
-
-
-def _constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _is_plain(value: object, depth: int) -> bool:
-    """Tell, fast, whether the encoder may have it as it is; strings are judged by the encoder."""
-    kind = type(value)
-    if kind is str or value is None or kind is bool:
-        return True
-    if kind is int:
-        return MIN_INT <= value <= MAX_INT  # type: ignore[operator]  # mypy does not follow `kind is int`
-    if kind is float:
-        return math.isfinite(value)  # type: ignore[arg-type]  # the same
-    if not depth:
-        return False
-    if kind is dict:
-        for name, one in value.items():  # type: ignore[attr-defined]  # the same
-            if type(name) is not str or not (type(one) is str or _is_plain(one, depth - 1)):
-                return False
-        return True
-    if kind is list or kind is tuple:
-        return all(_is_plain(one, depth - 1) for one in value)  # type: ignore[attr-defined]  # the same
+    brackets = _STRING.sub(b"", raw).translate(_BRACKETS, _NO_BRACKETS)
+    for _ in range(max_depth):
+        brackets = brackets.replace(b"[]", b"")  # takes away the innermost layer
+        if not brackets:
+            return True
     return False
 
 
-def _plain(value: object, path: str, depth: int) -> object:
-    """Return a copy in plain types, or say where it cannot be."""
-    if value is None or isinstance(value, bool):
-        return value
-    for kind, convert in _SCALARS:
-        if isinstance(value, kind):
-            return convert(value, path)
-    if not isinstance(value, (dict, list, tuple)):
-        raise InvalidData(path, f"{type(value).__name__} is not JSON; send str, int, float, bool, None, list or dict")
-    if not depth:
-        raise InvalidData(path, f"nested more than {MAX_DEPTH} deep, or in a circle")
-    if isinstance(value, dict):
-        return {_member(name, path): _plain(one, _step(path, name), depth - 1) for name, one in value.items()}
-    return [_plain(one, f"{path}[{index}]", depth - 1) for index, one in enumerate(value)]
+def decode_strict(body: bytes, *, max_depth: int = MAX_DEPTH) -> object:
+    """Decode JSON that a stranger wrote, taking only what has one meaning for everybody.
+
+    Raises:
+        ValueError: not UTF-8, not well-formed, deeper than `max_depth`, an int past 64 bits, a number past a float,
+            a member named twice, half a surrogate pair.
+
+    """
+    try:
+        _decode(body)  # well-formed as the RFC has it, unlike what `json` takes
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    if not is_shallow(body, max_depth):
+        raise ValueError(f"more than {max_depth} deep")
+    return json.loads(body.decode(), object_pairs_hook=_distinct, parse_int=_int64)
 
 
-def _plain_str(value: str, path: str) -> str:
-    text = str.__str__(value)
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member is named twice")
+    return members
+
+
+def _int64(digits: str) -> int:
+    if len(digits) > len(str(INT_MIN)) or not INT_MIN <= (number := int(digits)) <= INT_MAX:
+        raise ValueError("an int past 64 bits")
+    return number
+
+
+def _is_plain(data: object) -> bool:  # noqa: C901 - a call per value would double its time
+    """Tell whether data holds nothing but exact types in range, is not too deep and may fit.
+
+    Level by level, because that is the fastest loop Python has (PERFORMANCE.md); `room` ends what is shared or
+    cyclic before it explodes.
+    """
+    room = MAX_DATA_BYTES
+    level: list[Any] = [data]
+    for _ in range(MAX_DEPTH + 1):
+        below: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind is str:
+                room -= len(value)
+            elif kind is int:
+                if not INT_MIN <= value <= INT_MAX:
+                    return False
+            elif kind is dict:
+                for name in value:
+                    if type(name) is not str:
+                        return False
+                    room -= len(name)
+                below += value.values()
+            elif kind is list or kind is tuple:
+                below += value
+            elif kind is float:
+                if value - value != 0.0:  # NaN and the infinities
+                    return False
+            elif value is not None and kind is not bool:
+                return False
+        if not below:
+            return room >= 0
+        room -= len(below)
+        if room < 0:
+            return False
+        level = below
+    return False
+
+
+class _Walk:
+    """Finds the first fault in data, in the order of the text that it would become."""
+
+    def __init__(self) -> None:
+        self._room = MAX_DATA_BYTES
+
+    def visit(self, value: object, path: str, depth: int) -> None:
+        self._room -= 1
+        if self._room < 0:
+            return
+        kind = type(value)
+        if kind is dict or kind is list or kind is tuple:
+            if depth > MAX_DEPTH:
+                raise InvalidData(path, f"more than {MAX_DEPTH} deep, or inside itself")
+            self._visit_members(value, path, depth)
+        elif problem := _problem(value):
+            raise InvalidData(path, problem)
+
+    def _visit_members(self, value: object, path: str, depth: int) -> None:
+        if isinstance(value, dict):
+            for name, member in value.items():
+                if problem := _name_problem(name):
+                    raise InvalidData(path, problem)
+                self.visit(member, path + _step(name), depth + 1)
+        elif isinstance(value, (list, tuple)):
+            for index, member in enumerate(value):
+                self.visit(member, f"{path}[{index}]", depth + 1)
+
+
+def _problem(value: object) -> str:
+    kind = type(value)
+    if value is None or kind is bool:
+        return ""
+    if kind is str:
+        return "" if _fits_utf8(str(value)) else "half a surrogate pair, which UTF-8 cannot hold"
+    if isinstance(value, int) and kind is int:
+        return "" if INT_MIN <= value <= INT_MAX else "an int past 64 bits; send it as a str"
+    if isinstance(value, float) and kind is float:
+        return "" if value - value == 0.0 else f"JSON has no {value!r}; send None or a str"
+    return f"{kind.__name__} cannot travel as JSON; {_WELCOME}"
+
+
+def _name_problem(name: object) -> str:
+    if type(name) is not str:
+        return f"a name in a dict is a str, not {type(name).__name__}"
+    return "" if _fits_utf8(name) else "a name holds half a surrogate pair, which UTF-8 cannot hold"
+
+
+def _fits_utf8(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidData(path, "the text holds a lone surrogate, which UTF-8 cannot") from None
-    return text
+        return False
+    return True
 
 
-def _plain_int(value: int, path: str) -> int:
-    if not MIN_INT <= value <= MAX_INT:
-        raise InvalidData(path, "the int is past 64 bits; send it as a str")
-    return int.__int__(value)
-
-
-def _plain_float(value: float, path: str) -> float:
-    if not math.isfinite(value):
-        raise InvalidData(path, "NaN and infinities are not JSON; send None")
-    return float.__float__(value)
-
-
-_SCALARS: tuple[tuple[type, Callable[[Any, str], object]], ...] = (
-    (str, _plain_str),
-    (int, _plain_int),
-    (float, _plain_float),
-)
-
-
-def _member(name: object, path: str) -> str:
-    if not isinstance(name, str):
-        raise InvalidData(path, f"a member name is a str, not {type(name).__name__}")
-    return _plain_str(name, path)
-
-
-def _step(path: str, name: object) -> str:
-    text = str(name)
-    return f"{path}.{text}" if _NAME.match(text) else f"{path}[{text!a}]"
+def _step(name: str) -> str:
+    if _NAME.match(name):
+        return f".{name}"
+    shown = name if len(name) <= 64 else f"{name[:63]}…"
+    return f"[{json.dumps(shown)}]"

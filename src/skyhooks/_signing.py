@@ -1,69 +1,69 @@
-"""Signatures as Standard Webhooks v1 has them, the keys they are made with, and the MACs on what lies in a store."""
+"""Signatures: Standard Webhooks v1, and the keys and MACs that are derived from a secret."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from hashlib import sha256
+
+import msgspec
 
 from ._wire import WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP
 from .exceptions import BodyRejected
 
-TOLERANCE_SECONDS = 300.0
+SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
+MIN_SECRET_BYTES = 24
+MAX_SECRET_BYTES = 64
 MAX_SIGNATURES = 16
-MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
-SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of all secrets
+TOLERANCE_SECONDS = 300.0
 
-# No webhook-id may hold NUL, so nothing that was ever signed equals what a key is derived from (PROTOCOL 21).
-_INSTANCE_LABEL = b"\x00skyhooks/v1/instance\x00"
-_ROW_LABEL = b"\x00skyhooks/v1/row\x00"
-_ENTRY_LABEL = b"\x00skyhooks/v1/entry\x00"
+_HEADERS = (WEBHOOK_ID, WEBHOOK_TIMESTAMP, WEBHOOK_SIGNATURE)
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
+_TIMESTAMP = re.compile(r"[0-9]{1,16}\Z")
+_SIGNATURE = re.compile(r"[A-Za-z0-9]+,[\x21-\x7e]*\Z")
 
-_BLOCK_BYTES = 64
+# No webhook-id may hold a NUL: a signature under the raw secret can never be one of these (PROTOCOL 21).
+_INSTANCE_LABEL = b"\x00skyhooks instance key 1"
+_ROW_LABEL = b"\x00skyhooks instance row 1"
+_ENTRY_LABEL = b"\x00skyhooks log entry 1"
+
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
-
-_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
-_TIMESTAMP = re.compile(r"[0-9]{1,15}\Z")
+_BLOCK_BYTES = 64
 
 
 class Key:
-    """A secret with its two SHA-256 states prepared: a signature then costs half of what `hmac.new` does."""
+    """A signing key, its two SHA-256 states prepared: HMAC then costs their copies and the message."""
 
     __slots__ = ("_inner", "_outer")
 
     def __init__(self, secret: bytes) -> None:
-        if len(secret) > _BLOCK_BYTES:
-            secret = hashlib.sha256(secret).digest()
-        block = secret.ljust(_BLOCK_BYTES, b"\0")
-        self._inner = hashlib.sha256(block.translate(_INNER))
-        self._outer = hashlib.sha256(block.translate(_OUTER))
+        block = (secret if len(secret) <= _BLOCK_BYTES else sha256(secret).digest()).ljust(_BLOCK_BYTES, b"\x00")
+        self._inner = sha256(block.translate(_INNER))
+        self._outer = sha256(block.translate(_OUTER))
 
-    def digest(self, *message: bytes) -> bytes:
-        """Return the HMAC-SHA256 of the message's parts."""
-        inner = self._inner.copy()
-        for part in message:
-            inner.update(part)
-        outer = self._outer.copy()
+    def digest(self, message: bytes) -> bytes:
+        """Return HMAC-SHA256 of a message."""
+        return self._digest(message, b"")
+
+    def sign(self, webhook_id: str, timestamp: int, body: bytes) -> str:
+        """Return the `webhook-signature` of a delivery; `timestamp` in Unix seconds."""
+        digest = self._digest(b"%b.%d." % (webhook_id.encode(), timestamp), body)
+        return f"v1,{binascii.b2a_base64(digest, newline=False).decode()}"
+
+    def _digest(self, head: bytes, body: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(head)
+        inner.update(body)
         outer.update(inner.digest())
         return outer.digest()
 
-    def sign(self, webhook_id: str, timestamp: int, body: bytes) -> str:
-        """Return one signature for the `webhook-signature` header."""
-        digest = self.digest(f"{webhook_id}.{timestamp}.".encode(), body)
-        return "v1," + binascii.b2a_base64(digest, newline=False).decode()
 
-    def __repr__(self) -> str:
-        return "Key(…)"
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """What the three Standard Webhooks headers say."""
+class Signed(msgspec.Struct, frozen=True):
+    """What the three Standard Webhooks headers of a request say; nothing is verified yet."""
 
     webhook_id: str
     timestamp: int
@@ -71,97 +71,104 @@ class Signed:
 
 
 def parse_secrets(secret: str | Sequence[str] | None) -> tuple[bytes, ...]:
-    """Read `whsec_…` secrets: the first signs, all verify.
+    """Decode `whsec_…` secrets; of several the first signs and all verify.
 
     Raises:
-        ValueError: it does not show the secret.
+        ValueError: with what is wrong and how to make one, never with the secret.
+
     """
     if secret is None:
         return ()
-    texts = (secret,) if isinstance(secret, str) else tuple(secret)
-    if not texts:
-        raise ValueError("the list of secrets is empty; give None for no secret")
-    return tuple(_parse_secret(text) for text in texts)
+    given = [secret] if isinstance(secret, str) else list(secret)
+    if not given:
+        raise ValueError("the list of secrets is empty; give at least one, or None to go without")
+    return tuple(_decode_secret(one) for one in given)
+
+
+def _decode_secret(text: object) -> bytes:
+    if not isinstance(text, str) or not text.startswith(SECRET_PREFIX):
+        raise _bad_secret(f"does not begin with {SECRET_PREFIX!r}")
+    try:
+        secret = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
+    except ValueError:
+        raise _bad_secret(f"is not base64 behind {SECRET_PREFIX!r}") from None
+    if not MIN_SECRET_BYTES <= len(secret) <= MAX_SECRET_BYTES:
+        raise _bad_secret(f"holds {len(secret)} bytes, not {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES}")
+    return secret
+
+
+def _bad_secret(problem: str) -> ValueError:
+    recipe = "import base64, secrets; print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())"
+    return ValueError(f'a secret {problem}; make one with: python -c "{recipe}"')
+
+
+# -- what is derived from a secret --------------------------------------------------------------------
 
 
 def instance_key(secret: bytes, instance_id: str) -> bytes:
-    """Derive the key of one incarnation of one instance."""
-    return Key(secret).digest(_INSTANCE_LABEL, instance_id.encode())
+    """Derive the key that signs for one instance: what is captured on its way there verifies nowhere else."""
+    return _mac(secret, _INSTANCE_LABEL, instance_id.encode())
 
 
 def row_mac(secret: bytes, instance_id: str, url: str | None, joined_at_ms: int) -> bytes:
-    """Authenticate an instance's row (PROTOCOL 23)."""
-    return Key(secret).digest(_ROW_LABEL, _framed(instance_id, url or "", str(joined_at_ms)))
+    """Authenticate an instance's row in the store (PROTOCOL 23)."""
+    place = b"" if url is None else b"=" + url.encode()
+    return _mac(secret, _ROW_LABEL, instance_id.encode(), place, b"%d" % joined_at_ms)
 
 
 def entry_mac(secret: bytes, key: str, id: str, data: bytes) -> bytes:
-    """Authenticate a log entry (PROTOCOL 23)."""
-    return Key(secret).digest(_ENTRY_LABEL, _framed(key, id), data)
+    """Authenticate an entry of a key's log (PROTOCOL 23)."""
+    return _mac(secret, _ENTRY_LABEL, key.encode(), id.encode(), data)
 
 
 def verify_mac(macs: Iterable[bytes], mac: bytes | None) -> bool:
-    """Tell whether a MAC is one of these, each compared in constant time."""
+    """Tell, in constant time, whether `mac` is one of those that the secrets in use make; None never is."""
     return mac is not None and any(hmac.compare_digest(one, mac) for one in macs)
 
 
-def read_signature(headers: Iterable[tuple[str, str]]) -> Signed | None:
+def _mac(secret: bytes, label: bytes, *parts: bytes) -> bytes:
+    """Lengths stand before the parts, so that no two lists of parts make one message."""
+    message = b"".join([label, *(len(part).to_bytes(8, "big") + part for part in parts)])
+    return hmac.digest(secret, message, "sha256")
+
+
+# -- what a request says ------------------------------------------------------------------------------
+
+
+def read_signature(headers: Sequence[tuple[str, str]]) -> Signed | None:
     """Read the signature headers; names are in lower case, repeated ones kept. None: none of the three is there.
 
     Raises:
-        BodyRejected: 400, when one is missing, doubled or malformed.
+        BodyRejected: 400 `malformed`: one is missing, doubled or not as the specification has it.
+
     """
-    found: dict[str, str] = {}
-    for name, value in headers:
-        if name in _NAMES:
-            if name in found:
-                raise BodyRejected(400, "malformed")
-            found[name] = value
+    found = [(name, value) for name, value in headers if name in _HEADERS]
     if not found:
         return None
-    signatures = found.get(WEBHOOK_SIGNATURE, "").split(" ")
-    webhook_id = found.get(WEBHOOK_ID, "")
-    timestamp = found.get(WEBHOOK_TIMESTAMP, "")
-    if not _ID.match(webhook_id) or not _TIMESTAMP.match(timestamp) or not _are_signatures(signatures):
+    values = dict(found)
+    if len(values) != len(_HEADERS) or len(found) != len(_HEADERS):
         raise BodyRejected(400, "malformed")
-    return Signed(webhook_id, int(timestamp), tuple(signatures))
+    webhook_id, timestamp, signatures = (values[name] for name in _HEADERS)
+    several = signatures.split(" ", MAX_SIGNATURES)
+    if (
+        not _ID.match(webhook_id)
+        or not _TIMESTAMP.match(timestamp)
+        or len(several) > MAX_SIGNATURES
+        or not all(map(_SIGNATURE.match, several))
+    ):
+        raise BodyRejected(400, "malformed")
+    return Signed(webhook_id, int(timestamp), tuple(several))
 
 
 def verify(
     signed: Signed, body: bytes, keys: Iterable[Key], now: float, tolerance_seconds: float = TOLERANCE_SECONDS
 ) -> bool:
-    """Tell whether any signature is right under any key, and the timestamp fresh."""
+    """Tell whether any of the keys made any of the signatures, and not too long from `now` (Unix seconds).
+
+    Signatures of versions other than v1 are passed over. Compared in constant time.
+    """
     if abs(now - signed.timestamp) > tolerance_seconds:
         return False
-    offered = [one.encode() for one in signed.signatures if one.startswith("v1,")]
-    right = False
-    for key in keys:
-        expected = key.sign(signed.webhook_id, signed.timestamp, body).encode()
-        for one in offered:
-            right |= hmac.compare_digest(expected, one)
-    return right
-
-
-_NAMES = frozenset((WEBHOOK_ID, WEBHOOK_TIMESTAMP, WEBHOOK_SIGNATURE))
-
-
-def _are_signatures(signatures: Sequence[str]) -> bool:
-    return len(signatures) <= MAX_SIGNATURES and all(one.isascii() and "," in one for one in signatures)
-
-
-def _parse_secret(text: str) -> bytes:
-    wanted = f"a secret is {SECRET_PREFIX!r} and the base64 of {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} random bytes"
-    if not isinstance(text, str) or not text.startswith(SECRET_PREFIX):
-        raise ValueError(wanted)
-    try:
-        secret = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
-    except ValueError:
-        raise ValueError(wanted) from None
-    if not MIN_SECRET_BYTES <= len(secret) <= MAX_SECRET_BYTES:
-        raise ValueError(f"{wanted}, not of {len(secret)}")
-    return secret
-
-
-def _framed(*texts: str) -> bytes:
-    """Join texts so that no other texts give the same bytes."""
-    parts = [text.encode() for text in texts]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    given = [one.encode() for one in signed.signatures if one.startswith("v1,")]
+    made = [key.sign(signed.webhook_id, signed.timestamp, body).encode() for key in keys]
+    return any(hmac.compare_digest(ours, theirs) for ours in made for theirs in given)
