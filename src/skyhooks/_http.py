@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._dates import http_date
 from ._http_client import MAX_ANSWER_BYTES, ClientConnection
+from ._http_head import TOO_LARGE, Headers, Refusal, judge_request
 from ._http_parser import MAX_HEAD_BYTES, MAX_HEADERS
 from ._http_server import (
     BODY_SECONDS,
@@ -12,8 +13,6 @@ from ._http_server import (
     LINGER_SECONDS,
     Continue,
     Event,
-    Headers,
-    Refusal,
     Request,
     Response,
     ServerConnection,
@@ -27,6 +26,7 @@ __all__ = [
     "MAX_ANSWER_BYTES",
     "MAX_HEADERS",
     "MAX_HEAD_BYTES",
+    "TOO_LARGE",
     "ClientConnection",
     "Continue",
     "Event",
@@ -36,4 +36,5 @@ __all__ = [
     "Response",
     "ServerConnection",
     "http_date",
+    "judge_request",
 ]

@@ -8,6 +8,16 @@ from collections.abc import Iterable
 import httptools
 import msgspec
 
+from ._http_head import (
+    HEADERS_TOO_LARGE,
+    JUDGED,
+    MALFORMED,
+    TOO_LARGE,
+    WRONG_METHOD,
+    Headers,
+    Refusal,
+    judge_head,
+)
 from ._http_parser import HEADER_OVERHEAD_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, Overhead, Stop, reason
 
 HEAD_SECONDS = 10.0
@@ -35,9 +45,6 @@ _REASONS = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
-_JUDGED = frozenset(("content-type", "content-length", "content-encoding", "transfer-encoding", "expect"))
-
-Headers = tuple[tuple[str, str], ...]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -47,16 +54,6 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes
     keep_alive: bool
     """False: close the connection once this is answered."""
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """What must be answered, as a problem with this code, before the connection is closed."""
-
-    status: int
-    code: str
-    headers: Headers = ()
-    head_only: bool = False
-    """It answers a HEAD, so its body is not sent."""
 
 
 class Continue(msgspec.Struct, frozen=True):
@@ -179,17 +176,9 @@ _SECONDS = {_Part.START: IDLE_SECONDS, _Part.HEAD: HEAD_SECONDS, _Part.BODY: BOD
 
 
 class _Refused(Stop):
-    def __init__(self, status: int, code: str, *headers: tuple[str, str]) -> None:
-        super().__init__(code)
-        self._status = status
-        self._code = code
-        self._headers = headers
-
-    def refusal(self, *, head_only: bool) -> Refusal:
-        return Refusal(self._status, self._code, self._headers, head_only)
-
-
-_ALLOW = ("allow", "POST")
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
 
 
 class _Reader:
@@ -236,7 +225,7 @@ class _Reader:
             if self.turns == turns:
                 self._count_silent(len(data))
         except _Refused as refused:
-            events.append(refused.refusal(head_only=self._method == b"HEAD"))
+            events.append(msgspec.structs.replace(refused.refusal, head_only=self._method == b"HEAD"))
         return events
 
     def _parse(self, data: bytes) -> None:
@@ -299,7 +288,7 @@ class _Reader:
         word = name.decode("latin-1").lower()
         text = value.decode("latin-1").strip(" \t")
         self._headers.append((word, text))
-        if word in _JUDGED:
+        if word in JUDGED:
             self._judged[word] = f"{self._judged[word]}, {text}" if word in self._judged else text
 
     def on_headers_complete(self) -> None:
@@ -315,7 +304,7 @@ class _Reader:
     def on_body(self, chunk: bytes) -> None:
         self._body_bytes += len(chunk)
         if self._body_bytes > self._max_body_bytes:
-            raise _Refused(413, "too_large")
+            raise _Refused(TOO_LARGE)
         self._body.append(chunk)
 
     def on_message_complete(self) -> None:
@@ -328,34 +317,20 @@ class _Reader:
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
         if self._headers_seen > MAX_HEADERS or self._head_bytes > MAX_HEAD_BYTES:
-            raise _Refused(431, "headers_too_large")
+            raise _Refused(HEADERS_TOO_LARGE)
 
     def _count_silent(self, size: int) -> None:
         if self._overhead.exceeded(size, self._body_bytes):
-            raise _Refused(431, "headers_too_large")
+            raise _Refused(HEADERS_TOO_LARGE)
 
     # -- limits first, then the headers -----------------------------------------------------------
 
     def _judge(self) -> None:
         version = self._parser.get_http_version()
         self.old = version == "1.0"
-        coding = self._judged.get("transfer-encoding")
-        length = self._judged.get("content-length")
-        if version not in ("1.0", "1.1") or (coding is not None and (self.old or coding.lower() != "chunked")):
-            raise _Refused(400, "malformed")
-        if self._method != b"POST":
-            raise _Refused(405, "method", _ALLOW)
-        if coding is None and length is None:
-            raise _Refused(411, "length_required")
-        if length is not None and int(length) > self._max_body_bytes:
-            raise _Refused(413, "too_large")
-        self._judge_content()
-
-    def _judge_content(self) -> None:
-        media_type = self._judged.get("content-type", "").partition(";")[0].rstrip(" \t")
-        encoding = self._judged.get("content-encoding", "identity")
-        if media_type.lower() != "application/json" or encoding.lower() != "identity":
-            raise _Refused(415, "media_type")
+        refusal = judge_head(self._method.decode("latin-1"), version, self._judged, max_body_bytes=self._max_body_bytes)
+        if refusal is not None:
+            raise _Refused(refusal)
 
 
 def _why(error: httptools.HttpParserError) -> _Refused:
@@ -363,5 +338,5 @@ def _why(error: httptools.HttpParserError) -> _Refused:
     if isinstance(stop, _Refused):
         return stop
     if isinstance(error, httptools.HttpParserInvalidMethodError):
-        return _Refused(405, "method", _ALLOW)
-    return _Refused(400, "malformed")
+        return _Refused(WRONG_METHOD)
+    return _Refused(MALFORMED)
