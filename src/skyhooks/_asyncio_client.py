@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
 import ssl
 from collections import deque
 from typing import TypeVar, cast
 
-from ._faults import blocked, fault_of, timed_out
+from ._faults import fault_of, no_connection, timed_out
 from ._http import ClientConnection
 from ._policy import CONNECT_SECONDS, MAX_CONNECTIONS
 from ._pool import Peer, Pool, peer
@@ -52,11 +51,9 @@ class Client:
             async with asyncio.timeout(post.timeout_seconds):
                 return await self._attempt(post, endpoint)
         except TimeoutError as error:
-            return timed_out(error.strerror or f"no answer within {post.timeout_seconds:.3g} s")
-        except (OSError, UnicodeError) as error:
+            return fault_of(error) if error.args else timed_out(post.timeout_seconds)
+        except (OSError, ValueError, UrlBlocked) as error:
             return fault_of(error)
-        except (ValueError, UrlBlocked) as error:
-            return blocked(str(error))
 
     async def close(self) -> None:
         """Close all connections; attempts under way end with a fault. Twice is fine."""
@@ -78,7 +75,7 @@ class Client:
             if connection is None or connection.was_dead(answer):
                 connection = await self._connect(post, endpoint)
                 answer = await connection.exchange(post, endpoint)
-            if connection.http.reusable:
+            if connection.reusable:
                 kept = connection
             return answer
         finally:
@@ -199,6 +196,11 @@ class _Outbound(asyncio.Protocol):
             self._transport.write(data)
         return waiter
 
+    @property
+    def reusable(self) -> bool:
+        """The next request may go this way."""
+        return self.http.reusable and not self._transport.get_write_buffer_size()
+
     def was_dead(self, answer: Answer) -> bool:
         """Tell whether the peer had closed this connection before it read the request: as if it had not been sent."""
         return answer.fault is Fault.RESET and not self.http.started
@@ -253,19 +255,13 @@ async def _connect_first(addresses: Addresses, port: int) -> socket.socket:
         except OSError as error:
             sock.close()
             if index == len(addresses) - 1:
-                raise _explained(error) from None
+                raise error if error.args else no_connection() from None
         except BaseException:
             sock.close()
             raise
         else:
             return sock
     raise AssertionError("there is no name without addresses")
-
-
-def _explained(error: OSError) -> OSError:
-    if isinstance(error, TimeoutError) and not error.args:
-        return TimeoutError(errno.ETIMEDOUT, f"no connection within {CONNECT_SECONDS:g} s")
-    return error
 
 
 def settle(future: asyncio.Future[T], value: T) -> None:

@@ -1,0 +1,99 @@
+"""The client of threads: makes one attempt and waits, or many at once from one thread."""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from ._exchange import Exchange, World
+from ._policy import MAX_CONNECTIONS
+from ._resolver import Resolver
+from ._turns import Turns
+from ._urls import UrlPolicy
+from ._values import Answer, Post
+
+
+class SocketClient:
+    """Makes attempts: over connections that are kept, to addresses that the policy has seen, within their time.
+
+    No redirects, no proxies from the environment, no decompression, no cookies. Nothing raises but what a signal
+    handler does, and then the sockets of what was under way are closed. Thread-safe; in a child process it begins
+    anew and leaves its parent's connections alone.
+    """
+
+    def __init__(
+        self, policy: UrlPolicy, *, max_connections: int = MAX_CONNECTIONS, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        self._policy = policy
+        self._max_connections = max_connections
+        self._ssl_context = ssl_context
+        self._world = self._new_world()
+
+    def post(self, post: Post) -> Answer:
+        """Make one attempt."""
+        return self.post_all((post,))[0]
+
+    def post_all(self, posts: Sequence[Post]) -> list[Answer]:
+        """Make attempts at once, and return their answers in the same order.
+
+        All requests are written before an answer is waited for. Where there are more posts than connections, the
+        later ones start, and their time runs, as earlier ones end.
+        """
+        later = deque(self.exchange(post) for post in posts)
+        exchanges = tuple(later)
+        running: list[Exchange] = []
+        try:
+            while later or running:
+                while later and len(running) < self._max_connections:
+                    running.append(later.popleft())
+                    running[-1].start()
+                for exchange in ready(running):
+                    exchange.advance(time.monotonic())
+                running = [exchange for exchange in running if exchange.answer is None]
+        finally:
+            for exchange in running:
+                exchange.abort()
+        return [exchange.answer for exchange in exchanges if exchange.answer is not None]
+
+    def exchange(self, post: Post) -> Exchange:
+        """Prepare an attempt, for a loop of your own around `ready`; its time runs from its start."""
+        if self._world.turns.pid != os.getpid():
+            self._world.turns.close()  # closes this process's copies: nothing is sent, the parent's stay open
+            self._world = self._new_world()
+        return Exchange(post, self._world)
+
+    def close(self) -> None:
+        """Close idle connections; those in use are closed when their attempt ends. Twice is fine."""
+        self._world.turns.close()
+
+    def _new_world(self) -> World:
+        return World(self._policy, Turns(self._max_connections), Resolver(), self._context)
+
+    def _context(self) -> ssl.SSLContext:
+        if self._ssl_context is None:
+            self._ssl_context = ssl.create_default_context()
+        return self._ssl_context
+
+
+def ready(exchanges: Iterable[Exchange]) -> list[Exchange]:
+    """Wait until some of these exchanges can go on, or have their answer, and return those."""
+    exchanges = list(exchanges)
+    answered = [exchange for exchange in exchanges if exchange.answer is not None]
+    if answered or not exchanges:
+        return answered
+    masks: dict[int, int] = {}
+    for exchange in exchanges:
+        mask = select.POLLIN * exchange.wants_read | select.POLLOUT * exchange.wants_write
+        masks[exchange.fileno()] = masks.get(exchange.fileno(), 0) | mask
+    poller = select.poll()
+    for fd, mask in masks.items():
+        poller.register(fd, mask)
+    until = min(exchange.deadline for exchange in exchanges)
+    found = {fd for fd, _ in poller.poll(max(0, math.ceil((until - time.monotonic()) * 1000)))}
+    now = time.monotonic()
+    return [exchange for exchange in exchanges if exchange.fileno() in found or exchange.deadline <= now]
