@@ -65,10 +65,10 @@ class Store(Protocol):
         """Extend a lease from now, and say which of the held keys have moved since `token`.
 
         ALIVE: the row was there, be it past its lease; it is renewed. `moved` has the present head of every
-        key with a hook of this id to which something was published since the token was given out (it may
-        hold more, never less), and the new token takes over from here. DISPLACED: the row is gone and
-        another one has its URL (the token says which URL that was). EXPIRED: the row is gone. The cost grows
-        with what has moved, not with what is held.
+        key with a hook of this id to which something was published, while the hook stood, since the token was
+        given out (it may hold more, never less), and the new token takes over from here. DISPLACED: the row is
+        gone and another one has its URL (the token says which URL that was). EXPIRED: the row is gone. The cost
+        grows with what has moved, not with what is held.
         """
 
     def add_hooks(self, instance_id: str, keys: Sequence[str], number: int) -> dict[str, Position]:
@@ -117,8 +117,8 @@ class Store(Protocol):
         `dedupe_ids` of them), is not appended again: the stored entry is returned where it is still kept, and
         `duplicate` says whether its nonce differs. The same holds between the publications of one call.
         Trims what the retention no longer keeps from the logs it appends to: a prefix, by the store's own time
-        of append; entries younger than `keep_min_seconds` go only past `keep_bytes`, and the newest entry
-        always stays.
+        of append; entries younger than `keep_min_seconds` go only past `keep_bytes` (which counts all that was
+        given with them), and the newest entry always stays.
         """
 
     def reap(self) -> Reaped:

@@ -88,7 +88,7 @@ class Log:
     def page(self, after: Position | None, limit: int) -> Page:
         """Return what lies behind a position, as `Store.read` does."""
         behind = after is not None and after.epoch == self.epoch and after.seq >= self.floor
-        start = after.seq - self.floor if after is not None and behind else 0
+        start = min(after.seq, self.seq) - self.floor if after is not None and behind else 0
         found: list[Entry] = []
         size = 0
         for entry in islice(self.entries, start, start + limit):
