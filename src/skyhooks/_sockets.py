@@ -80,8 +80,8 @@ class SocketClient:
         return self._ssl_context
 
 
-def ready(exchanges: Iterable[Exchange]) -> list[Exchange]:
-    """Wait until some of these exchanges can go on, or have their answer, and return those."""
+def ready(exchanges: Iterable[Exchange], *, until: float = math.inf) -> list[Exchange]:
+    """Wait until some of these exchanges can go on, or have their answer, or for `until`; return those."""
     exchanges = list(exchanges)
     answered = [exchange for exchange in exchanges if exchange.answer is not None]
     if answered or not exchanges:
@@ -93,7 +93,7 @@ def ready(exchanges: Iterable[Exchange]) -> list[Exchange]:
     poller = select.poll()
     for fd, mask in masks.items():
         poller.register(fd, mask)
-    until = min(exchange.deadline for exchange in exchanges)
+    until = min(until, *(exchange.deadline for exchange in exchanges))
     found = {fd for fd, _ in poller.poll(max(0, math.ceil((until - time.monotonic()) * 1000)))}
     now = time.monotonic()
     return [exchange for exchange in exchanges if exchange.fileno() in found or exchange.deadline <= now]
