@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ._driver import run
-from ._fan import Fan, Pause
+from ._fan import Exchanger, Fan
 from ._values import Answer, Post
 from ._workers import Workers
 from .abc import Task
@@ -87,10 +87,11 @@ class BlockingRuntime:
 
     async def sleep(self, seconds: float) -> None:
         """Wait; within a fan-out, others go on meanwhile."""
-        if getattr(self._fans, "current", None) is None:
+        fan: Fan | None = getattr(self._fans, "current", None)
+        if fan is None:
             time.sleep(seconds)
         else:
-            await Pause(time.monotonic() + seconds)
+            await fan.pause(seconds)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> Task:
         """Run a coroutine in a daemon thread."""
@@ -104,13 +105,31 @@ class BlockingRuntime:
         """Run the function on all items at once: write all requests, then read all answers, in this one thread."""
         if len(items) == 1:
             await function(items[0])
-        elif items:
-            fan = Fan(self._client)
-            self._fans.current = fan
+        elif isinstance(self._client, Exchanger):
+            self._fans.current = fan = Fan(self._client)
             try:
                 fan.run([function(item) for item in items])
             finally:
                 self._fans.current = None
+        else:
+            await self._fan_out_by_threads(function, items)
+
+    async def _fan_out_by_threads(self, function: Callable[[A], Awaitable[None]], items: Sequence[A]) -> None:
+        """Do the same for a client that can only block: a thread for each item but one."""
+
+        async def work(item: A, done: BlockingFuture) -> None:
+            try:
+                await function(item)
+            finally:
+                done.set(None)
+
+        ends = [BlockingFuture() for _ in items[1:]]
+        for item, done in zip(items[1:], ends, strict=True):
+            self.spawn(work(item, done))
+        for item in items[:1]:
+            await function(item)
+        for done in ends:
+            await done.wait(None)
 
     def close(self) -> None:
         """Close the client; threads end with what they are doing."""

@@ -10,7 +10,7 @@ from ._http import Response
 from ._identity import RETRY_AFTER_SECONDS, Identity
 from ._keys import canonical_keys
 from ._notification import Notification
-from ._replay import Admission, ForeignWindow, SenderWindows, split
+from ._replay import Admission, ForeignWindow, Replay, SenderWindows, split
 from ._signing import Signed, read_signature, verify
 from ._track import Offer, Track
 from ._wire import (
@@ -116,7 +116,7 @@ class Inbox:
         before = self._senders.seen(*ours, now)
         if before.answer is not None:
             return before.answer
-        answer = self._deliver(message.notifications, repeated=not before.fresh)
+        answer = self._deliver(message.notifications, repeated=before is not Replay.FRESH)
         self._senders.remember(*ours, answer, now)
         return answer
 

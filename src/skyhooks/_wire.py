@@ -33,6 +33,7 @@ PROBLEMS = {
     "not_this_instance": ("Misdirected Request", "Another instance was meant; is its URL shared?"),
     "headers_too_large": ("Request Header Fields Too Large", "Send fewer or shorter headers."),
     "draining": ("Service Unavailable", "The instance is starting or stopping; try again."),
+    "internal": ("Internal Server Error", "The instance failed; its log says why."),
     "window_full": ("Service Unavailable", "Too many deliveries of strangers; try again."),
 }
 """Title and detail by code: fixed texts, so that nothing of a request is ever echoed."""
