@@ -63,7 +63,7 @@ class SocketClient:
     def exchange(self, post: Post) -> Exchange:
         """Prepare an attempt, for a loop of your own around `ready`; its time runs from its start."""
         if self._world.turns.pid != os.getpid():
-            self._world.turns.close()  # closes this process's copies: nothing is sent, the parent's stay open
+            self._world.turns.forget()
             self._world = self._new_world()
         return Exchange(post, self._world)
 

@@ -96,12 +96,19 @@ class Turns:
     def close(self) -> None:
         """Close idle connections, and keep none from now on."""
         with self._lock:
-            self._closed = True
-            for connection in self._pool.drain():
-                connection.abort()
-            for end in self._bell or ():
-                end.close()
-            self._bell = None
+            self.forget()
+
+    def forget(self) -> None:
+        """Close the same without the lock: in a child process, where a thread that is not there may hold it.
+
+        What is closed is this process's copy: nothing is sent, and the parent's connection stays open.
+        """
+        self._closed = True
+        for connection in self._pool.drain():
+            connection.abort()
+        for end in self._bell or ():
+            end.close()
+        self._bell = None
 
     def _reuse(self, ticket: Ticket) -> Connection | None:
         while ticket.wanted is not None:
