@@ -166,11 +166,8 @@ class Hooks:
         return answer
 
     def _seat(self, request: _Request, heads: Mapping[str, Position]) -> None:
-        if request.registration is None or request.abandoned:
-            return
-        for seat in request.registration.seats:
-            key = seat.track.key
-            seat.track.placed(seat, heads[key], request.since.get(key))
+        if request.registration is not None and not request.abandoned:
+            request.registration.begin(heads, request.since)
 
     def _next_number(self) -> int:
         self._number += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ._cursor import encode_cursor
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
     from ._track import Track
     from .abc import Callback, GapCallback
 
-START = Position("", -1)
-"""Where a seat begins that is to get all that is still kept."""
+START = Position("0" * 16, 0)
+"""Where a seat begins that is to get all that is still kept; no log has this epoch, so a cursor can say it too."""
 
 JOINING, LAGGING, LIVE, PARKED, LEFT = range(5)
 
@@ -37,14 +38,12 @@ class Seat:
         """The log's head when the registration was made: up to there, notifications are replayed."""
 
     def place(self) -> tuple[str, str, int] | None:
-        """Return (key, epoch, seq) of what this seat has behind it; None while joining."""
+        """Return (key, epoch, seq) of what this seat has behind it; None until the store has answered."""
         track = self.track
         if self.state == LIVE:
             return (track.key, track.epoch or "", track.seq)
         position = self.position
-        if position is None or position is START:
-            return None
-        return (track.key, position.epoch, position.seq)
+        return None if position is None else (track.key, position.epoch, position.seq)
 
     def replays(self, epoch: str, seq: int) -> bool:
         """Tell whether this entry was in the log before the registration was made."""
@@ -64,13 +63,26 @@ class Registration:
         self.closed = False
         self.seats: tuple[Seat, ...] = ()
 
+    def begin(self, heads: Mapping[str, Position], since: Mapping[str, Position | None]) -> None:
+        """Give each seat its position by the store's answer: the head, or where it wants to begin (PROTOCOL 3).
+
+        All of them before the first is served, since what it is served carries the positions of all.
+        """
+        for seat in self.seats:
+            key = seat.track.key
+            seat.limit = heads[key]
+            seat.position = since.get(key) or seat.limit
+            seat.start = seat.position.seq
+        for seat in self.seats:
+            seat.track.placed(seat, heads[seat.track.key])
+
     @property
     def cursor(self) -> str:
         """Where this registration is now, in all its keys."""
         return encode_cursor(self.places())
 
     def places(self) -> tuple[tuple[str, str, int], ...]:
-        """Return (key, epoch, seq) of every seat that has been placed."""
+        """Return (key, epoch, seq) of every seat; of none until the store has answered."""
         return tuple(place for seat in self.seats if (place := seat.place()) is not None)
 
     def called_under(self, keys: tuple[str, ...]) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from ._notification import Gap, Notification
 from ._registration import JOINING, LAGGING, LEFT, LIVE, PARKED, START, Registration, Seat
@@ -130,17 +129,14 @@ class Track:
         self._wait(seat)
         return seat
 
-    def placed(self, seat: Seat, head: Position, since: Position | None) -> None:
-        """Give a seat its position from its own answer of the store: the head, or where it wants to begin."""
+    def placed(self, seat: Seat, head: Position) -> None:
+        """Begin to serve a seat that has its position; `head` is its own answer of the store (PROTOCOL 3)."""
         if seat.state != JOINING:
             return
         self._stop_waiting(seat)
         if self.epoch is None:
             self._begin(head)
         self.note(head)
-        seat.limit = head
-        seat.position = head if since is None else since
-        seat.start = seat.position.seq
         self._enter_lag(seat)
 
     def leave(self, seat: Seat) -> None:
@@ -151,8 +147,7 @@ class Track:
         elif state == LAGGING:
             self._lag.remove(seat)
         elif state == LIVE:
-            self._dead += 1
-            self._several -= len(seat.registration.keys) > 1
+            self._drop_live(seat)
             if self._dead * 2 > len(self._live):
                 self._sweep_live()
 
@@ -161,8 +156,7 @@ class Track:
         if seat.state == LIVE:
             seat.position = Position(self.epoch or "", self.seq)
             seat.state = PARKED
-            self._several -= len(seat.registration.keys) > 1
-            self._sweep_live()
+            self._drop_live(seat)
         elif seat.state == LAGGING:
             seat.state = PARKED
             self._lag.remove(seat)
@@ -174,31 +168,33 @@ class Track:
         """Serve a parked seat again, from its position on."""
         if seat.state == PARKED:
             self._stop_waiting(seat)
+            self._sweep_live()
             self._enter_lag(seat)
 
     def open_seats(self) -> list[Seat]:
         """Return all seats that have not left."""
-        return [seat for seat in (*self._live, *self._lag, *(self._waiting or ())) if seat.state != LEFT]
+        live = [seat for seat in self._live if seat.state == LIVE]
+        return [*live, *self._lag, *(self._waiting or ())]
 
     def ring(self, n: Notification) -> int:
         """Call all who sit here with an ephemeral notification; return how many."""
         plain = not (n.keys or self._several or self._lag or self._waiting)
         if plain and self.epoch is not None:
+            self._sweep_live()
             n = n.variant(replayed=False, positions=((self.key, self.epoch, self.seq),))
             self._outbox.append((self._live, len(self._live), n))
-            return len(self._live) - self._dead
-        called = 0
-        for seat in self.open_seats():
-            registration = seat.registration
-            if not registration.closed and (not n.keys or registration.called_under(n.keys) == self.key):
-                self._outbox.append(((seat,), 1, n.variant(replayed=False, positions=registration.places())))
-                called += 1
-        return called
+            return len(self._live)
+        # A cursor that knows no position yet would mean "from now": who is still joining is not called.
+        seats = [seat for seat in self.open_seats() if seat.state != JOINING and self._calls(seat, n)]
+        for seat in seats:
+            positions = seat.registration.places()
+            self._outbox.append(((seat,), 1, n.variant(replayed=False, positions=positions)))
+        return len(seats)
 
     def count(self, n: Notification) -> int:
         """Count the callbacks that have got this retained notification, or will."""
-        if n.epoch == self.epoch and n.seq > self.seq and not n.keys and not self._lag:
-            return len(self._live) - self._dead + len(self._waiting or ())
+        if n.epoch == self.epoch and n.seq > self.seq and not (n.keys or self._lag or self._waiting):
+            return len(self._live) - self._dead
         return sum(1 for seat in self.open_seats() if self._gets(seat, n))
 
     # -- the one fetch ----------------------------------------------------------------------------
@@ -212,7 +208,7 @@ class Track:
         low = min(wanted, key=self._how_far)
         self.look = False
         return Plan(
-            after=None if low is START else low,
+            after=None if low == START else low,
             seats={seat: seat.position for seat in self._lag},
             position=position,
             known=self.known,
@@ -235,8 +231,7 @@ class Track:
                 self._judge_seat(seat, bottom, top)
         for seq, n in entries:
             self._serve(page.epoch, seq, n)
-        if page.epoch == self.epoch:
-            self.known = max(self.known, page.head)
+        self.known = max(self.known, page.head)
         self._drain()
         self._disbelieve(plan, page)
 
@@ -289,6 +284,7 @@ class Track:
     def _advance(self, n: Notification) -> None:
         self.seq = n.seq
         self.known = max(self.known, n.seq)
+        self._sweep_live()
         live = self._live
         if live:
             if n.keys or self._several or n.seq <= self._replay_until:
@@ -298,9 +294,9 @@ class Track:
                 self._outbox.append((live, len(live), n))
 
     def _push(self, seat: Seat, n: Notification) -> None:
-        registration = seat.registration
-        if registration.closed or (n.keys and registration.called_under(n.keys) != self.key):
+        if not self._calls(seat, n):
             return
+        registration = seat.registration
         several = len(registration.keys) > 1
         replayed = seat.replays(n.epoch, n.seq)
         if several or replayed:
@@ -319,6 +315,10 @@ class Track:
                 behind.append(seat)
         self._lag = behind
 
+    def _drop_live(self, seat: Seat) -> None:
+        self._dead += 1
+        self._several -= len(seat.registration.keys) > 1
+
     def _enter_lag(self, seat: Seat) -> None:
         seat.state = LAGGING
         self._lag.append(seat)
@@ -327,17 +327,21 @@ class Track:
     def _enter_live(self, seat: Seat) -> None:
         seat.state = LIVE
         seat.position = None
-        limit = seat.limit
-        if limit is not None and limit.epoch == self.epoch:
-            self._replay_until = max(self._replay_until, limit.seq)
+        self._heed_limit(seat)
         if len(seat.registration.keys) > 1:
             self._several += 1
         self._live.append(seat)
 
+    def _heed_limit(self, seat: Seat) -> None:
+        limit = seat.limit
+        if limit is not None and limit.epoch == self.epoch:
+            self._replay_until = max(self._replay_until, limit.seq)
+
     def _sweep_live(self) -> None:
-        # Events in the outbox point at this list: it only ever grows, and is replaced when half of it has left.
-        self._live = [seat for seat in self._live if seat.state == LIVE]
-        self._dead = 0
+        # Events in the outbox point at this list: it only ever grows, and is replaced to be rid of who is not live.
+        if self._dead:
+            self._live = [seat for seat in self._live if seat.state == LIVE]
+            self._dead = 0
 
     def _wait(self, seat: Seat) -> None:
         if self._waiting is None:
@@ -350,17 +354,22 @@ class Track:
             self._waiting = self._waiting or None
 
     def _how_far(self, position: Position) -> tuple[int, int]:
-        if position is START:
+        if position == START:
             return (0, 0)
         return (1 if position.epoch != self.epoch else 2, position.seq)
 
+    def _calls(self, seat: Seat, n: Notification) -> bool:
+        return not n.keys or seat.registration.called_under(n.keys) == self.key
+
     def _gets(self, seat: Seat, n: Notification) -> bool:
-        if seat.registration.closed or (n.keys and seat.registration.called_under(n.keys) != self.key):
+        if not self._calls(seat, n):
             return False
-        position = seat.position
-        if position is not None and position.epoch == n.epoch and position.seq < n.seq:
+        if seat.state == JOINING or n.epoch != self.epoch:
             return True
-        return seat.state == JOINING or n.epoch != self.epoch or seat.start < n.seq
+        position = seat.position
+        if position is not None and (position.epoch != n.epoch or position.seq < n.seq):
+            return True
+        return seat.start < n.seq
 
     def _judge_track(self, plan: Plan, bottom: Position, top: Position) -> None:
         if bottom.epoch != self.epoch:
@@ -379,10 +388,11 @@ class Track:
             self._replay_until = 0
         self.epoch, self.seq = to.epoch, to.seq
         self.known = max(self.known, to.seq)
-        for seat in islice(self._live, len(self._live)):
-            if not seat.registration.closed:
-                seat.start = to.seq if to.epoch != before.epoch else min(seat.start, to.seq)
-                self._tell(seat, reason, before)
+        self._sweep_live()
+        for seat in self._live:
+            seat.start = to.seq if to.epoch != before.epoch else min(seat.start, to.seq)
+            self._heed_limit(seat)
+            self._tell(seat, reason, before)
         if self._held:
             self._held = {seq: n for seq, n in self._held.items() if seq > to.seq} or None
         self._held_bytes = sum(len(n.raw) for n in (self._held or {}).values())
@@ -390,7 +400,7 @@ class Track:
 
     def _judge_seat(self, seat: Seat, bottom: Position, top: Position) -> None:
         position = seat.position
-        if position is None or position is START:
+        if position is None or position == START:
             seat.position = bottom
             seat.start = bottom.seq
         elif position.epoch != bottom.epoch or position.seq > top.seq:
@@ -413,17 +423,16 @@ class Track:
                 seat.position = here
                 if n is not None:
                     self._push(seat, n)
-        if epoch == self.epoch and seq == self.seq + 1:
+        if seq == self.seq + 1:
             if n is None:
                 self.seq = seq
-                self.known = max(self.known, seq)
             else:
                 self._advance(n)
         self._drain()
 
     def _disbelieve(self, plan: Plan, page: Page) -> None:
         """Forget a head that a push named and the log, read after it, does not have."""
-        if not plan.position.epoch == page.epoch == self.epoch or plan.known != self.known:
+        if plan.position.epoch != page.epoch or plan.known != self.known:
             return
         known = max(page.head, self.seq)
         if self.known > known:
