@@ -1,0 +1,3 @@
+"""What skyhooks costs: `python -m benchmarks --help`."""
+
+from __future__ import annotations
