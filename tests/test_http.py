@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from skyhooks._http import (
     Request,
     ServerConnection,
     http_date,
+    judge_request,
 )
 from skyhooks._values import Answer, Fault, Post
 
@@ -296,6 +299,27 @@ def test_htp_body_cut_short_is_never_dispatched():
     assert connection.feed(b"}", 0.0) == []
 
 
+@pytest.mark.parametrize(
+    ("method", "version", "headers", "status"),
+    [
+        ("POST", "1.1", [("host", "x"), ("content-type", "application/json"), ("content-length", "1000")], None),
+        ("POST", "1.1", [("content-type", "application/json"), ("content-length", "1001")], 413),
+        ("POST", "1.1", [("content-type", "application/json"), ("content-length", "5"), ("content-length", "5")], 400),
+        ("POST", "1.1", [("content-type", "application/json"), ("content-length", "9" * 5000)], 400),
+        ("POST", "1.1", [("content-length", "5"), ("transfer-encoding", "chunked")], 400),
+        ("POST", "1.0", [("transfer-encoding", "chunked")], 400),
+        ("POST", "1.1", [("content-type", "text/plain"), ("content-length", "5")], 415),
+        ("POST", "1.1", [("content-type", "application/json")], 411),
+        ("PUT", "1.1", [], 405),
+        ("POST", "1.1", [("x", "y")] * 101, 431),
+        ("POST", "1.1", [("x", "y" * 20_000)], 431),
+    ],
+)
+def test_htp_heads_that_other_servers_parsed_are_judged_alike(method, version, headers, status):
+    refusal = judge_request(method, version, "/hook", headers, max_body_bytes=1000)
+    assert (refusal and refusal.status) == status
+
+
 # -- time -----------------------------------------------------------------------------------------
 
 
@@ -366,7 +390,7 @@ STREAMS = (
 
 def pieces(data, cuts):
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(places)]
 
 
 @given(stream=st.sampled_from(STREAMS), cuts=st.lists(st.integers(0, 100_000), max_size=12))
@@ -526,6 +550,11 @@ def test_snd_endless_announcements_are_a_fault(interim):
 def test_snd_endless_framing_is_a_fault():
     _, answers = ask(OK + b"transfer-encoding: chunked\r\n\r\n1;", *[b"x" * 1000] * 5000)
     assert [answer.fault for answer in answers] == [Fault.PROTOCOL]
+
+
+def test_answer_that_came_whole_is_taken_whatever_its_framing_cost():
+    _, answers = ask(OK + b"transfer-encoding: chunked\r\n\r\n", b"1;" + b"x" * 80_000 + b"\r\na\r\n0\r\n\r\n")
+    assert answers == [Answer(200, b"a")]
 
 
 @pytest.mark.parametrize("framing", [b"content-length: 300000000\r\n\r\n", b"\r\n"])

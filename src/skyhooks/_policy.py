@@ -113,7 +113,8 @@ def judge(answer: Answer, *, attempt: int, count: int, instance_id: str, now: fl
 
 def backoff_seconds(attempt: int, random: float) -> float:
     """Return how long to wait after this attempt, counted from 1: full jitter, `random` from 0 up to 1."""
-    return random * min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2.0 ** (attempt - 1))
+    doublings = min(attempt - 1, 10)  # far past the cap, and short of what a float can hold
+    return random * min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2.0**doublings)
 
 
 def heartbeat_delay(interval_seconds: float, random: float) -> float:
