@@ -80,6 +80,7 @@ class Registry:
         )
         self._allow_unsigned = allow_unsigned
         self._legacy = legacy
+        self._check_client(client)
         self._client = client
         self._runtime: AsyncioRuntime | None = None
         self._core: RegistryCore | None = None
@@ -230,6 +231,10 @@ class Registry:
         self._outlet.dispatch()
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _check_client(self, client: object) -> None:
+        if client is not None:
+            raise TypeError("client= is for adapters, as skyhooks.tornado is one; leave it out here")
 
     def _make_client(self) -> Poster:
         return Client(self._settings.url_policy, ssl_context=client_context(self._settings.cafile))

@@ -75,6 +75,7 @@ class Notifier:
         self._secrets = secrets_from(secret)
         self._timeout_seconds = timeout_seconds
         self._url_policy = url_policy or UrlPolicy()
+        self._check_client(client)
         self._client = client
         self._max_connections = max_connections
         self._max_pending_bytes = max_pending_bytes
@@ -162,6 +163,10 @@ class Notifier:
                 max_pending_bytes=self._max_pending_bytes,
             )
         return self._core
+
+    def _check_client(self, client: object) -> None:
+        if client is not None:
+            raise TypeError("client= is for adapters, as skyhooks.tornado is one; leave it out here")
 
     def _make_client(self) -> Poster:
         return Client(self._url_policy, max_connections=self._max_connections, ssl_context=client_context(self._cafile))

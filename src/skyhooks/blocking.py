@@ -89,7 +89,7 @@ class Notifier:
         self._secrets = secrets_from(secret)
         self._timeout_seconds = timeout_seconds
         self._url_policy = url_policy or UrlPolicy()
-        self._client = client
+        self._client = _checked(client)
         self._max_connections = max_connections
         self._max_pending_bytes = max_pending_bytes
         self._cafile = cafile
@@ -206,6 +206,14 @@ class Notifier:
         self._lock = Lock()
         self._runtime = None
         self._core = None
+
+
+def _checked(client: requests.Session | None) -> requests.Session | None:
+    if client is not None:
+        from ._requests import check_session
+
+        check_session(client)
+    return client
 
 
 _notifiers: weakref.WeakSet[Notifier] = weakref.WeakSet()
