@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 from ... import _ping
 from ._checker import endless, play, settle
-from ._scenarios import SCENARIOS
 from ._scheduler import Endless
+from ._storms import STORMS
+from ._traces import TRACES
 from ._world import World
 
 __all__ = ["SCENARIOS", "Outcome", "calm", "run_schedule"]
 
 SCENARIO_SECONDS = 600.0
+SCENARIOS = {**TRACES, **STORMS}
 
 
 @dataclass(frozen=True, slots=True)

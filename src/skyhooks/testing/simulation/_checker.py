@@ -29,6 +29,7 @@ def settle(world: World) -> None:
         _check_lanes(world, job.name, [job.core._lane, *(one.lane for one in job.core._lanes.values())])  # noqa: SLF001
     for note in world.notes:
         _check_receipt(note)
+    _check_joins(world)
 
 
 def play(world: World, scenario_seconds: float) -> None:
@@ -122,6 +123,20 @@ def _check_count(note: Note, web: Web, delivery: Delivery) -> None:
             f"{note.id}: {counted} callbacks of {web.name} were counted,"
             f" {[one.name for one in certain]} got it, {[one.name for one in possible]} may have"
         )
+
+
+def _check_joins(world: World) -> None:
+    """Check that nobody takes a URL back from who has taken it (PROTOCOL 8)."""
+    last: dict[str, str] = {}
+    lost: set[tuple[str, str]] = set()
+    for name, url in world.joins:
+        if url is None:
+            continue
+        if (name, url) in lost:
+            world.violate(f"{name} took {url} back from {last[url]}")
+        if last.get(url, name) != name:
+            lost.add((last[url], url))
+        last[url] = name
 
 
 def _certain(note: Note, web: Web) -> list[Listener]:

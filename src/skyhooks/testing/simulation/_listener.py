@@ -36,6 +36,8 @@ class Listener:
         self.closed_at: int | None = None
         self.cursor: str | None = since if since != "start" else None
         self.got: set[tuple[str, str]] = set()
+        """Ids and keys of what it was called with; no key for an ephemeral one."""
+        self.seen: set[tuple[str, str, int]] = set()
         self.on_call: Callable[[Notification | Gap], None] | None = None
 
     @property
@@ -108,6 +110,9 @@ class Listener:
             return
         if not self._is_mine(n.key, n.keys):
             world.violate(f"{self.name} was called under {n.key} with {_told(n)}, whose first key here is another")
+        if (n.key, n.epoch, n.seq) in self.seen and n.epoch not in world.server.rewound:
+            world.violate(f"{self.name} was called twice with {_told(n)}")
+        self.seen.add((n.key, n.epoch, n.seq))
         self._check_step(n.key, n.epoch, n.seq - 1, _told(n))
         before = self.heads_before[n.key]
         after = self.heads_after[n.key] if self.heads_after else None
@@ -194,7 +199,8 @@ class Listener:
     def _is_gap(self, key: str, before: Place, after: Place) -> bool:
         server = self.web.world.server
         if before[0] != after[0]:
-            return (key, after[0]) in server.history
+            lives = server.lives.get(key, [])
+            return after[0] in lives and (before[0] not in lives or lives.index(before[0]) < lives.index(after[0]))
         if after[1] > before[1]:
             return after[1] <= server.floors[key, after[0]]
         return after[1] < before[1] and after[0] in server.rewound

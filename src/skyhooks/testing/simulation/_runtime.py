@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..._values import Answer, Fault, Post
 from ...abc import STORE_SECONDS
+from ..._wire import problem
 from ...exceptions import StoreUnavailable
 from ._scheduler import Future, Group, Task, suspend
 
@@ -49,7 +50,7 @@ class Weather:
     """The operations that fail; all if empty."""
     late_seconds: float = LATE_SECONDS
     reads_fail: float = 0.0
-    fine: bool = field(default=False)
+    fine: bool = False
 
 
 class Runtime:
@@ -75,6 +76,8 @@ class Runtime:
 
     async def call(self, function: Any, /, *arguments: Any) -> Any:
         me = self._scheduler.current
+        if function == "join":
+            self._world.joins.append((self._name, arguments[0].url))
         request = Request(self._world, self._name, function, arguments, me, me.ticket)
         request.begin()
         answer = await suspend()
@@ -162,6 +165,7 @@ class Request:
         if weather.fine:
             scheduler.at(delay, self._arrive)
             return
+        scheduler.at(STORE_SECONDS, self._task.step, self._ticket, StoreUnavailable("it took too long"))
         if weather.slow and scheduler.random() < weather.slow:
             delay = scheduler.random() * SLOW_SECONDS
         fate = scheduler.random()
@@ -229,8 +233,9 @@ class Request:
         except StoreUnavailable as error:
             self._answer(error)
         else:
-            scheduler = self._world.scheduler
-            scheduler.at(scheduler.random() * QUICK_SECONDS, self._step, steps)
+            world, scheduler = self._world, self._world.scheduler
+            pause = SLOW_SECONDS if scheduler.random() < world.weather.slow else QUICK_SECONDS
+            scheduler.at(scheduler.random() * pause, self._step, steps)
 
     def _answer(self, answer: object) -> None:
         world, scheduler = self._world, self._world.scheduler
@@ -299,6 +304,9 @@ class Letter:
         if web is None:
             self._back(Answer(fault=Fault.REFUSED), answered, "refused")
             return
+        if len(self._post.body) > web.max_body_bytes:
+            self._back(Answer(status=413, body=problem(413, "too_large")), answered, "too large")
+            return
         try:
             response = web.core.receive(self._post.headers, self._post.body)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect
@@ -337,4 +345,3 @@ def _short(value: object) -> str:
     return text if len(text) <= 240 else text[:237] + "..."
 
 
-__all__ = ["Runtime", "Web", "Weather"] if TYPE_CHECKING else ["Runtime", "Weather"]

@@ -73,6 +73,9 @@ class Server:
     `history` keeps every entry that was ever durable, by key and epoch: the checker's truth.
     """
 
+    majority = True
+    """Whether reads see only what no failover can take back."""
+
     def __init__(self, scheduler: Scheduler, *, keep: int) -> None:
         self._scheduler = scheduler
         self.keep = keep
@@ -83,14 +86,11 @@ class Server:
         self.floors: dict[tuple[str, str], int] = {}
         self.rewound: set[str] = set()
         self.moves = 0
-        self.joins: list[tuple[str, str | None]] = []
-        """Who has joined, by label, and with which URL."""
         self.owners: dict[str, str] = {}
-        self.majority = True
         self.unsettled = False
         """Whether what is appended can still be taken back for a while."""
-        self.tentative: dict[str, int] = {}
-        """Entries at the end of a key's log that a failover may still take back."""
+        self.settled: dict[str, int] = {}
+        """Up to which seq no failover takes anything back, by epoch; where `unsettled`."""
 
     def begin(self, operation: str, arguments: tuple[Any, ...]) -> Steps:
         """Begin an operation."""
@@ -115,9 +115,7 @@ class Server:
     def restore(self, backup: tuple[dict[str, Record], dict[str, Row]]) -> None:
         """Go back to a copy, as it was: the acknowledged history behind it is lost."""
         self.records, self.rows = copy.deepcopy(backup)
-        for key, record in self.records.items():
-            del self.history[key, record.epoch][record.seq :]
-            self.rewound.add(record.epoch)
+        self.rewound.update(record.epoch for record in self.records.values())
 
     def renew_epochs(self) -> None:
         """Give every log a new epoch."""
@@ -144,23 +142,20 @@ class Server:
 
     def fail_over(self) -> None:
         """Take back what was appended, read by some perhaps, but never acknowledged (PROTOCOL 15)."""
-        for key, count in self.tentative.items():
-            record = self.records.get(key)
-            if record is None or not count:
-                continue
+        for key, record in self.records.items():
+            count = self._hidden(record)
             for entry in record.entries[len(record.entries) - count :]:
                 record.ids.pop(entry.id, None)
             del record.entries[len(record.entries) - count :]
             record.seq -= count
             del self.history[key, record.epoch][record.seq :]
-        self.tentative.clear()
 
     # -- looking ------------------------------------------------------------------------------------
 
     def head(self, key: str) -> Position | None:
         """Return a log's head, if there is a log."""
         record = self.records.get(key)
-        return None if record is None else record.head
+        return None if record is None else self._seen_head(record)
 
     def hooked(self, instance_id: str) -> set[str]:
         """Return the keys that have a hook of this id."""
@@ -170,7 +165,6 @@ class Server:
 
     def _join(self, instance: Instance, lease_seconds: float) -> Steps:
         told = self.moves
-        self.joins.append((instance.label, instance.url))
         self.owners[instance.instance_id] = instance.label
         self.rows[instance.instance_id] = Row(instance, self._scheduler.now + lease_seconds)
         displaced = []
@@ -198,7 +192,7 @@ class Server:
         for key, record in self.records.items():
             hook = record.hooks.get(instance_id)
             if hook is not None and hook.moved > told:
-                moved[key] = self._seen_head(key, record)
+                moved[key] = self._seen_head(record)
         return Renewal(RenewalState.ALIVE, moved, make_token(now, row.instance.url))
 
     def _add_hooks(self, instance_id: str, keys: Sequence[str], number: int) -> Steps:
@@ -212,7 +206,7 @@ class Server:
                 record.hooks[instance_id] = StoredHook(number, self._scheduler.now)
             else:
                 hook.number = max(hook.number, number)
-            heads[key] = self._seen_head(key, record)
+            heads[key] = self._seen_head(record)
         return heads
 
     def _remove_hooks(self, instance_id: str, keys: Sequence[str], number: int) -> Steps:
@@ -244,7 +238,7 @@ class Server:
             return None
         floor = record.seq - len(record.entries)
         start = after.seq - floor if after is not None and after.epoch == record.epoch and after.seq >= floor else 0
-        hidden = self.tentative.get(key, 0) if self.majority else 0
+        hidden = self._hidden(record) if self.majority else 0
         entries = record.entries[start : min(start + limit, len(record.entries) - hidden)]
         return Page(record.epoch, floor, record.seq - hidden, tuple(entries))
 
@@ -287,7 +281,7 @@ class Server:
             log = self.history.get((one.key, position.epoch), [])
             if len(log) < position.seq or log[position.seq - 1].nonce != one.nonce:
                 raise StoreUnavailable("it was rolled back")
-            self.tentative[one.key] = max(0, self.tentative.get(one.key, 0) - 1)
+            self.settled[position.epoch] = max(position.seq, self.settled.get(position.epoch, 0))
             record = self.records.get(one.key)
             if record is not None:
                 self._move(record)
@@ -316,10 +310,10 @@ class Server:
         entry = Entry(record.seq, one.id, one.data, one.sent_at, one.keys, one.nonce, one.mac)
         record.entries.append(entry)
         record.ids[one.id] = (one.nonce, entry)
-        self.history[one.key, record.epoch].append(entry)
+        log = self.history[one.key, record.epoch]
+        del log[record.seq - 1 :]
+        log.append(entry)
         self._move(record)
-        if self.unsettled:
-            self.tentative[one.key] = self.tentative.get(one.key, 0) + 1
         self.trim(one.key, self.keep)
         return record.head, False, None
 
@@ -331,9 +325,11 @@ class Server:
         for hook in record.hooks.values():
             hook.moved = self.moves
 
-    def _seen_head(self, key: str, record: Record) -> Position:
-        hidden = self.tentative.get(key, 0) if self.majority else 0
-        return Position(record.epoch, record.seq - hidden)
+    def _seen_head(self, record: Record) -> Position:
+        return Position(record.epoch, record.seq - (self._hidden(record) if self.majority else 0))
+
+    def _hidden(self, record: Record) -> int:
+        return record.seq - self.settled.get(record.epoch, 0) if self.unsettled else 0
 
     def _live(self, key: str) -> tuple[Instance, ...]:
         record = self.records.get(key)

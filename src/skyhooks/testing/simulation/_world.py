@@ -37,6 +37,13 @@ class World:
         self.jobs: list[Job] = []
         self.notes: list[Note] = []
         self.busy_until = 0.0
+        self.joins: list[tuple[str, str | None]] = []
+        """Who asked to join, and with which URL."""
+        self.looks = False
+        """Whether heartbeats look at a slice of the keys (PROTOCOL 14), which heals almost everything else."""
+        self.may_refuse = ""
+        """What the error says where a refusal is right."""
+        self.newest_listens = False
         self.secrets: tuple[bytes, ...] = ()
         self.director = Group(self.scheduler, self._failed)
         self._moments = 0
@@ -112,7 +119,7 @@ class World:
         webs = [web for web in self.webs if web.url == url and web.listening]
         if not webs:
             return None
-        return webs[0] if len(webs) == 1 else webs[self.scheduler.pick(len(webs))]
+        return webs[-1] if len(webs) == 1 or self.newest_listens else webs[self.scheduler.pick(len(webs))]
 
     def owner(self, instance_id: str) -> Web | None:
         """Return the process that joined under this id."""
@@ -136,6 +143,13 @@ class _Sleeper:
         self._scheduler = scheduler
 
 
+class _NeverLooks(RegistryCore):
+    """A registry whose heartbeats trust their tokens: with a million keys, almost all of them do."""
+
+    async def _look_at_slice(self) -> None:
+        self._beats += 1
+
+
 class Web:
     """A web process: a registry and those who wait in it."""
 
@@ -152,7 +166,9 @@ class Web:
         self.stopped = False
         self.shared = 0
         self.protected: set[Task] = set()
-        self.core = RegistryCore(
+        self.max_body_bytes: int = options.get("max_body_bytes", 1_048_576)
+        kind = RegistryCore if world.looks else _NeverLooks
+        self.core = kind(
             STORE, self.runtime, self.dispatcher, secrets=world.secrets, tell=self._tell, label=name, **options
         )
 
@@ -165,6 +181,14 @@ class Web:
         """Listen, prove the URL, join."""
         self.listening = self.url is not None
         return self.group.spawn(self._start())
+
+    def reap(self) -> Task:
+        """Reap once more than it does by itself."""
+        return self.group.spawn(_tried(self.core._reap()))  # noqa: SLF001
+
+    def cursor(self, *keys: str) -> Task:
+        """Take a cursor; the task's result is it, or None."""
+        return self.group.spawn(self._cursor(keys))
 
     def beat(self) -> Task:
         """Beat once more than the heart does by itself."""
@@ -228,6 +252,12 @@ class Web:
         for task in list(self.group.tasks):
             if task is not self.world.scheduler.current:
                 task.cancel_now()
+
+    async def _cursor(self, keys: Sequence[str]) -> str | None:
+        try:
+            return await self.core.cursor({"k": list(keys)})
+        except (StoreUnavailable, NotStarted):
+            return None
 
     async def _register(self, listener: Listener, since: str | None) -> None:
         world = self.world
@@ -299,6 +329,8 @@ class Web:
     def _tell(self, error: BaseException, _: Notification | None) -> None:
         if isinstance(error, UrlShared):
             self.shared += 1
+            if not any(web is not self and web.url == self.url for web in self.world.webs):
+                self.world.violate(f"{self.name} was displaced by itself")
             self.world.log(self.name, "is told that its URL is shared")
             if self.shared > 1:
                 self.world.violate(f"{self.name} was displaced {self.shared} times")
@@ -438,6 +470,8 @@ class Job:
             world.violate(f"the receipt of {note.id} names {named}, the store {self.runtime.published.get(note.nonce)}")
         for one in receipt.deliveries:
             wrong = Outcome.DEFERRED if note.ephemeral else Outcome.LOST
+            if one.outcome is Outcome.REFUSED and (not world.may_refuse or world.may_refuse not in (one.error or "")):
+                world.violate(f"{note.id} was refused: {one.error}")
             if one.outcome is wrong:
                 world.violate(f"{note.id}: {one.outcome} of {'an ephemeral' if note.ephemeral else 'a retained'} one")
             if one.error is not None and "in the notifier" in one.error:

@@ -1,0 +1,399 @@
+"""The rules of PROTOCOL.md switched off, one at a time: each must be caught by its scenario."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+from ..._delivery import TargetLane
+from ..._dispatch import Dispatcher
+from ..._fetcher import Fetcher
+from ..._hooks import Hooks
+from ..._inbox import Inbox
+from ..._lane import Lane
+from ..._notification import Notification
+from ..._notifier import NotifierCore
+from ..._registration import JOINING, LIVE, Registration, Seat
+from ..._registry import RegistryCore
+from ..._replay import Replay, SenderWindows
+from ..._stream import Stream
+from ..._track import Offer, Plan, Track
+from ..._values import Page, Position
+from ..._wire import WireItem, encode_item
+from ...exceptions import BodyRejected
+from ._server import Server, Steps
+
+Change = tuple[type | ModuleType, str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A rule switched off, and the scenario that must notice."""
+
+    name: str
+    rule: str
+    scenario: str
+    changes: tuple[Change, ...]
+    within: int = 400
+    """How many schedules it may take."""
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Switch the rule off for a while."""
+        with ExitStack() as stack:
+            for owner, name, value in self.changes:
+                stack.enter_context(patch.object(owner, name, value))
+            yield
+
+
+MUTATIONS: dict[str, Mutation] = {}
+
+
+def mutation(
+    rule: str, scenario: str, owner: type, name: str, *, within: int = 400
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add a mutation: the decorated function stands in for a method."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        title = function.__name__
+        MUTATIONS[title] = Mutation(title, rule, scenario, ((owner, name, function),), within)
+        return function
+
+    return add
+
+
+# -- 1, 2: a seat's position is its own -------------------------------------------------------------
+
+
+@mutation("3", "t01_answers_crossed", Track, "placed")
+def seat_is_live_at_once(self: Track, seat: Seat, head: Position, since: Position | None) -> None:
+    if seat.state != JOINING:
+        return
+    self._stop_waiting(seat)
+    if self.epoch is None:
+        self._begin(head)
+    seat.limit, seat.start = head, head.seq
+    self._enter_live(seat)
+    self.note(head)
+
+
+_placed = Track.placed
+
+
+@mutation("3", "t01_answers_crossed", Track, "placed")
+def track_takes_every_answer(self: Track, seat: Seat, head: Position, since: Position | None) -> None:
+    if self.epoch == head.epoch and seat.state == JOINING:
+        self.seq = head.seq
+    _placed(self, seat, head, since)
+
+
+def _begin_with_a_post(self: Track, n: Notification) -> Offer:
+    self.epoch, self.seq, self.known = n.epoch, n.seq - 1, n.seq
+    return self.offer(n)
+
+
+MUTATIONS["position_from_the_first_post"] = Mutation(
+    "position_from_the_first_post",
+    "3",
+    "t02_position_from_a_post",
+    ((Track, "_keep_early", _begin_with_a_post), (Track, "placed", seat_is_live_at_once)),
+)
+
+
+# -- 3, 4: what is owed lives in the track ----------------------------------------------------------
+
+_note = Track.note
+
+
+@mutation("6", "t03_heartbeat_while_joining", Track, "note")
+def joining_tracks_hear_nothing(self: Track, head: Position) -> None:
+    if self.epoch is not None:
+        _note(self, head)
+
+
+@mutation("6", "t04_read_failed", Track, "failed")
+def debt_forgotten_when_a_read_fails(self: Track) -> None:
+    self.look = False
+    self.known = self.seq
+
+
+@mutation("6", "t04_read_failed", Fetcher, "attend_all")
+def heartbeat_starts_no_fetch(self: Fetcher) -> None:
+    return
+
+
+# -- 5, 6: hook writes are numbered -----------------------------------------------------------------
+
+
+async def _write_without_numbers(self: Hooks, operation: Any, keys: Sequence[str]) -> Any:
+    self.doubt(keys)
+    number = self._number
+    instance_id = self.instance_id
+    answer = await self._runtime.call(operation, instance_id, keys, 2**60 if operation == "remove_hooks" else 1)
+    for key in keys:
+        if self._unsure.get(key) == number and self.instance_id == instance_id:
+            del self._unsure[key]
+    return answer
+
+
+async def _send_past_the_lane(self: Hooks, request: Any) -> None:
+    await self._trip((request,))
+    if request.error is not None:
+        raise request.error
+
+
+MUTATIONS["hooks_without_lane_and_numbers"] = Mutation(
+    "hooks_without_lane_and_numbers",
+    "7",
+    "t05_remove_overtakes_add",
+    ((Hooks, "_write", _write_without_numbers), (Hooks, "_send", _send_past_the_lane)),
+)
+MUTATIONS["hooks_without_numbers"] = Mutation(
+    "hooks_without_numbers", "7", "t06_late_remove", ((Hooks, "_write", _write_without_numbers),)
+)
+
+
+# -- 7, 8, 9, 22: a life of an instance has its own id ----------------------------------------------
+
+
+@mutation("8", "t07_reap_against_renew", Server, "_reap")
+def reap_takes_hooks_first(self: Server) -> Steps:
+    expired = [name for name, row in self.rows.items() if row.expires <= self._scheduler.now]
+    for name in expired:
+        yield from self._pull(name)
+        row = self.rows.get(name)
+        if row is not None and row.expires <= self._scheduler.now:
+            del self.rows[name]
+
+
+@mutation("8", "t08_joined_again", RegistryCore, "_draw")
+def same_id_at_every_join(self: RegistryCore) -> Any:
+    token = self._runtime.token
+    name = self.instance_id or token()
+    return self._identity.draw(name, bytes.fromhex(token()), self._url, int(self._runtime.time() * 1000))
+
+
+_doubt = Hooks.doubt
+
+
+@mutation("8", "t09_joined_half_way", Hooks, "doubt")
+def joined_again_is_enough(self: Hooks, keys: Any) -> None:
+    keys = list(keys)
+    _doubt(self, keys)
+    if keys and set(keys) == {track.key for track in self._callbacks}:
+        self._unsure.clear()
+
+
+@mutation("8", "t22_displaced", RegistryCore, "_give_up_url")
+def displaced_takes_its_url_back(self: RegistryCore, url: str) -> None:
+    return
+
+
+# -- 10: only a page changes the epoch --------------------------------------------------------------
+
+_offer = Track.offer
+
+
+@mutation("4", "t10_epoch_from_a_post", Track, "offer")
+def epoch_from_a_post(self: Track, n: Notification) -> Offer:
+    if self.epoch is not None and n.epoch != self.epoch:
+        self._jump(Position(n.epoch, n.seq - 1), "restarted")
+    return _offer(self, n)
+
+
+_plan, _judge = Track.plan, Track.judge
+
+
+def _plan_and_keep_looking(self: Track) -> Plan:
+    look = self.look
+    plan = _plan(self)
+    self.look = look
+    return plan
+
+
+def _judge_and_stop_looking(self: Track, plan: Plan, page: Page, entries: Any) -> None:
+    self.look = False
+    _judge(self, plan, page, entries)
+
+
+MUTATIONS["look_cleared_after_the_read"] = Mutation(
+    "look_cleared_after_the_read",
+    "5",
+    "t10_flag_cleared_late",
+    ((Track, "plan", _plan_and_keep_looking), (Track, "judge", _judge_and_stop_looking)),
+    within=2000,
+)
+
+
+@mutation("5", "t10_page_older_than_memory", Track, "judge")
+def page_judged_by_the_present(self: Track, plan: Plan, page: Page, entries: Any) -> None:
+    now = Plan(plan.after, plan.seats, Position(self.epoch or "", self.seq), self.known)
+    _judge(self, now, page, entries)
+
+
+# -- 11, 12: calls ----------------------------------------------------------------------------------
+
+
+@mutation("10", "t11_callbacks_come_back", Dispatcher, "dispatch")
+def dispatch_inside_dispatch(self: Dispatcher) -> None:
+    while self.outbox:
+        seats, count, what = self.outbox.popleft()
+        for seat in itertools.islice(seats, count):
+            if not seat.registration.closed:
+                self._invoke(seat.registration, what)
+
+
+@mutation("10", "t12_unregistered_by_a_callback", Dispatcher, "dispatch")
+def closed_is_looked_at_too_early(self: Dispatcher) -> None:
+    while self.outbox:
+        seats, count, what = self.outbox.popleft()
+        for seat in [one for one in itertools.islice(seats, count) if not one.registration.closed]:
+            self._invoke(seat.registration, what)
+
+
+# -- 13: cancellation -------------------------------------------------------------------------------
+
+
+@mutation("5", "t13_cancelled", Fetcher, "_fetch")
+async def fetching_stays_set(self: Fetcher, track: Track) -> None:
+    while track.needy and self._callbacks.get(track.key) is track:
+        if not await self._turn_page(track):
+            break
+    track.fetching = False
+
+
+@mutation("24", "t13_cancelled", Lane, "lead")
+async def lane_dies_with_its_leader(self: Lane[Any], items: Sequence[Any]) -> None:
+    await self._trip(items)
+    self._hand_on()
+
+
+async def _send_without_deadline(self: Hooks, request: Any) -> None:
+    if self._lane.put(request):
+        await self._lane.lead((request,))
+    else:
+        await request.settled.wait(None)
+    if request.error is not None:
+        raise request.error
+
+
+MUTATIONS["waiters_have_no_deadline"] = Mutation(
+    "waiters_have_no_deadline", "24", "stuck_store", ((Hooks, "_send", _send_without_deadline),)
+)
+
+
+# -- 14, 15, 17, 18: the store's own ----------------------------------------------------------------
+
+MUTATIONS["dirty_reads"] = Mutation("dirty_reads", "15", "t14_dirty_read", ((Server, "majority", False),))
+
+
+@mutation("18", "t15_history_rewound", Server, "renew_epochs")
+def epochs_stay_after_a_restore(self: Server) -> None:
+    return
+
+
+@mutation("2", "t17_cursor_before_the_key", Server, "_positions")
+def cursor_makes_no_record(self: Server, keys: Sequence[str]) -> Steps:
+    yield from ()
+    return {key: self.head(key) or Position("0" * 16, 0) for key in keys}
+
+
+@mutation("16", "t18_trim_with_a_slow_clock", Server, "trim")
+def trimmed_by_the_senders_clock(self: Server, key: str, keep: int) -> None:
+    record = self.records[key]
+    while len(record.entries) > keep:
+        oldest = min(record.entries, key=lambda entry: entry.sent_at)
+        record.entries.remove(oldest)
+        self.floors[key, record.epoch] = record.seq - len(record.entries)
+
+
+# -- 16, 23: ids ------------------------------------------------------------------------------------
+
+
+@mutation("17", "t16_same_id_other_data", NotifierCore, "_retained_item")
+def rings_with_what_it_has(self: NotifierCore, sending: Any, key: str, result: Any) -> bytes | None:
+    return encode_item(
+        id=sending.id,
+        key=key,
+        keys=sending.all_keys,
+        position=result.position,
+        sent_at=sending.sent_at,
+        data=sending.data,
+    )
+
+
+@mutation("17", "t23_own_retry", Server, "_is_duplicate")
+def every_known_id_is_a_duplicate(self: Server, nonce: str, mine: str) -> bool:
+    return True
+
+
+# -- 19, 20: batches --------------------------------------------------------------------------------
+
+_deliver = Inbox._deliver
+
+
+@mutation("19", "t19_one_key_twice", Inbox, "_deliver")
+def one_item_per_id(self: Inbox, items: Sequence[WireItem], *, repeated: bool) -> bytes:
+    first = {item.id: item for item in reversed(items)}
+    answer = _deliver(self, [one for one in items if first[one.id] is one], repeated=repeated)
+    return answer.replace(b'"callbacks":[', b'"callbacks":[' + b"0," * (len(items) - len(first)))
+
+
+_track_offer = Track.offer
+
+
+@mutation("19", "t20_poison_in_a_batch", Track, "offer")
+def one_refused_item_refuses_all(self: Track, n: Notification) -> Offer:
+    if self.epoch is not None and n.seq > self.seq + 1:
+        raise BodyRejected(400, "malformed")
+    return _track_offer(self, n)
+
+
+@mutation("19", "poor_network", TargetLane, "_post")
+async def new_name_for_each_attempt(self: TargetLane, webhook_id: str, body: bytes, timeout_seconds: float) -> Any:
+    return await _post(self, self._names.next(), body, timeout_seconds)
+
+
+_post = TargetLane._post
+
+
+@mutation("22", "poor_network", SenderWindows, "seen")
+def replays_are_new(self: SenderWindows, sender: str, counter: int, now: float) -> Replay:
+    return Replay.FRESH
+
+
+# -- 21: tokens do not see everything ---------------------------------------------------------------
+
+
+@mutation("14", "t21_record_gone", RegistryCore, "_look_at_slice")
+async def heartbeat_looks_at_no_key(self: RegistryCore) -> None:
+    self._beats += 1
+
+
+# -- further rules ----------------------------------------------------------------------------------
+
+
+@mutation("9", "foul_weather", Registration, "called_under")
+def called_under_every_key(self: Registration, keys: tuple[str, ...]) -> str | None:
+    return next((key for key in reversed(keys) if key in self.keys), None)
+
+
+@mutation("11", "cursors", Seat, "place")
+def cursor_runs_ahead(self: Seat) -> tuple[str, str, int] | None:
+    track = self.track
+    position = self.position
+    if self.state == LIVE:
+        return (track.key, track.epoch or "", track.known)
+    return None if position is None or position.seq < 0 else (track.key, position.epoch, position.seq)
+
+
+@mutation("streams", "streams", Stream, "_put_back")
+def what_found_no_room_is_dropped(self: Stream, what: Any) -> None:
+    return
+
+

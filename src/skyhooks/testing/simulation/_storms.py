@@ -1,0 +1,123 @@
+"""Scenarios that aim at nothing in particular: everything fails now and then."""
+
+from __future__ import annotations
+
+from ._runtime import Weather
+from ._world import Scenario, World
+
+STORMS: dict[str, Scenario] = {}
+
+
+def storm(work: Scenario) -> Scenario:
+    """Add a scenario under its function's name."""
+    STORMS[work.__name__] = work
+    return work
+
+
+def drawn_weather(w: World) -> Weather:
+    """Draw a weather in which a part of everything fails."""
+    draw = w.scheduler.between
+    return Weather(
+        store_before=draw(0, 0.1),
+        store_after=draw(0, 0.1),
+        store_late=draw(0, 0.05),
+        store_again=draw(0, 0.1),
+        in_steps=draw(0, 0.5),
+        slow=draw(0, 0.1),
+        post_lost=draw(0, 0.3),
+        answer_lost=draw(0, 0.1),
+        post_twice=draw(0, 0.1),
+        post_late=draw(0, 0.1),
+        post_held=draw(0, 0.2),
+    )
+
+
+@storm
+async def foul_weather(w: World) -> None:
+    """Two processes and two jobs; everything fails now and then."""
+    w.looks = w.chance(0.3)
+    webs = [await w.started(), await w.started()]
+    jobs = [w.job(), w.job()]
+    w.weather = drawn_weather(w)
+    webs[0].register("1")
+    webs[1].register("1", "2")
+    for _ in range(6):
+        await w.moments(0.03 if w.chance(0.8) else 4)
+        job = jobs[w.scheduler.pick(2)]
+        job.notify("1") if w.chance(0.6) else job.notify("2", "1")
+        if w.chance(0.2):
+            webs[w.scheduler.pick(2)].register("1")
+        if w.chance(0.1):
+            await w.sleep(10)
+
+
+@storm
+async def poor_network(w: World) -> None:
+    """POSTs and answers are lost, doubled, late; retained and ephemeral ones to several keys."""
+    webs = [await w.started(), await w.started()]
+    jobs = [w.job(), w.job()]
+    await w.registered(webs[0], "1", "2")
+    await w.registered(webs[0], "2")
+    await w.registered(webs[1], "2", "3")
+    w.weather = Weather(post_lost=0.2, answer_lost=0.3, post_twice=0.3, post_late=0.2, post_held=0.2)
+    for _ in range(6):
+        job = jobs[w.scheduler.pick(2)]
+        keys = [("1", "2"), ("2",), ("3", "2", "1")][w.scheduler.pick(3)]
+        job.notify(*keys, ephemeral=w.chance(0.5))
+        await w.moments(1.5)
+
+
+@storm
+async def stuck_store(w: World) -> None:
+    """The store does not answer in time, and several wait in one lane."""
+    web, job = await w.started(), w.job()
+    await w.registered(web, "1")
+    w.weather = Weather(store_late=0.7, slow=0.3)
+    for _ in range(5):
+        web.register("1" if w.chance(0.3) else "2")
+        job.notify("1", timeout=4.0)
+        if w.chance(0.3):
+            job.notify_many([("1", False), ("2", True)])
+        await w.moments(1.5)
+    await w.sleep(5)
+
+
+@storm
+async def cursors(w: World) -> None:
+    """Browsers come back to another process with the cursor they have."""
+    webs = [await w.started(), await w.started()]
+    job = w.job()
+    listener = await w.registered(webs[0], "1", "2", since="start" if w.chance(0.5) else None)
+    w.weather = drawn_weather(w)
+    for number in range(6):
+        job.notify(*[("1",), ("2",), ("2", "1")][w.scheduler.pick(3)], timeout=3.0, ephemeral=w.chance(0.1))
+        await w.moments(0.3 if w.chance(0.8) else 6)
+        if w.chance(0.4):
+            web = webs[number % 2]
+            listener.web.unregister(listener)
+            keys = ("1", "2") if w.chance(0.8) else ("2",)
+            since = listener.cursor
+            listener = await web.register(*keys, since=since).done()
+            if not listener.open:
+                listener = await w.registered(web, *keys, since=since)
+
+
+@storm
+async def streams(w: World) -> None:
+    """Slow readers with next to no room."""
+    web, job = await w.started(), w.job()
+    if w.chance(0.3):
+        w.server.keep = 4
+    w.weather = drawn_weather(w)
+    for number in range(3):
+        keys = [("1",), ("1", "2"), ("2",)][number]
+        since = "start" if w.chance(0.5) else None
+        web.register(*keys, since=since, stream=1 + w.scheduler.pick(3), reader_seconds=w.scheduler.between(0.01, 1))
+    for _ in range(10):
+        job.notify("1" if w.chance(0.7) else "2", timeout=3.0, ephemeral=w.chance(0.1))
+        await w.moments(0.05 if w.chance(0.8) else 2)
+        if w.chance(0.1):
+            open_ones = [one for one in web.listeners if one.open]
+            if open_ones:
+                web.unregister(open_ones[0])
+    await w.sleep(5)
