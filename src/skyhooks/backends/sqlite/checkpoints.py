@@ -9,7 +9,7 @@ import apsw
 
 from ...exceptions import SkyhooksError
 from .connection import Connection
-from .native import new_lock, start_thread
+from .native import current_thread, new_lock, new_signal, start_thread
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,10 @@ class Checkpointer:
         self._started = False
         self._stopped = False
         self._lock = new_lock()
-        self._wake = new_lock()
+        self._wake = new_signal()
         self._wake.acquire()
-        self._ended = new_lock()
+        self._ended = new_signal()
+        self._thread = 0
 
     def grown(self, pages: int) -> None:
         """Hear of a commit after which the log has that many pages."""
@@ -50,7 +51,8 @@ class Checkpointer:
             started, self._started = self._started, True
         if started:
             self._signal()
-            self._ended.acquire()
+            if self._thread != current_thread():  # a garbage collection may run there
+                self._ended.acquire()
 
     def _signal(self) -> None:
         with self._lock:
@@ -62,6 +64,7 @@ class Checkpointer:
                 self._wake.release()
 
     def _work(self) -> None:
+        self._thread = current_thread()
         try:
             while True:
                 self._wake.acquire()

@@ -23,14 +23,12 @@ _UNAVAILABLE = {
 }
 
 
-def translate(error: apsw.Error, path: str) -> Exception:
-    """Return what to raise instead; the error itself where it is a mistake of ours."""
+def translate(error: apsw.Error, path: str) -> StoreCorrupt | StoreUnavailable | None:
+    """Return what to raise instead; None where the error is a mistake of ours."""
     if isinstance(error, _CORRUPT):
         return StoreCorrupt(f"{path} is damaged or no skyhooks store ({error}); restore a backup, or move it away")
     problem = _UNAVAILABLE.get(type(error))
-    if problem is None:
-        return error
-    return StoreUnavailable(f"{path} {problem} ({error})")
+    return None if problem is None else StoreUnavailable(f"{path} {problem} ({error})")
 
 
 def gone(path: str) -> StoreUnavailable:

@@ -75,7 +75,8 @@ def create(path: str, deadline: float) -> None:
 
 def siblings(path: str) -> dict[str, Identity]:
     """Say which files SQLite keeps beside that one."""
-    found = {name: identify(name) for name in (f"{path}-wal", f"{path}-shm")}
+    real = os.path.realpath(path)
+    found = {name: identify(name) for name in (f"{real}-wal", f"{real}-shm")}
     return {name: identity for name, identity in found.items() if identity}
 
 

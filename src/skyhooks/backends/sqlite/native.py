@@ -15,10 +15,19 @@ from typing import TypeVar
 F = TypeVar("F")
 
 
-def new_lock() -> _thread.LockType:
-    """Make a lock that native threads can share."""
-    lock: _thread.LockType = _original("_thread", "allocate_lock", _thread.allocate_lock)()
-    return lock
+def new_signal() -> _thread.LockType:
+    """Make a lock that one native thread may take and another one release."""
+    return _original("_thread", "allocate_lock", _thread.allocate_lock)()
+
+
+def new_lock() -> _thread.RLock:
+    """Make a lock for native threads; reentrant, since a garbage collection within it may close a store."""
+    return _original("_thread", "RLock", _thread.RLock)()
+
+
+def current_thread() -> int:
+    """Name the native thread that this runs on."""
+    return _original("_thread", "get_ident", _thread.get_ident)()
 
 
 def start_thread(function: Callable[[], None]) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
@@ -61,26 +60,33 @@ class Pool:
         self._forking = False
         self._identity: Identity | None = None
         self._siblings: dict[str, Identity] = {}
-        self._checkpointer = Checkpointer(self._checkpoint)
-        _pools.add(self)
+        self._checkpointer = Checkpointer(self._run)
+        with _pools_lock:
+            _pools.add(self)
 
     def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the function in a transaction that sees one state of the store."""
-        with self._connection(WAIT_SECONDS) as connection:
+
+        def transact(connection: Connection) -> T:
             connection.execute("BEGIN")
             result = function(connection, *args, **kwargs)
             connection.execute("COMMIT")
             return result
 
+        return self._run(transact, WAIT_SECONDS)
+
     def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the function in a transaction in which nobody else writes."""
-        with self._connection(WAIT_SECONDS) as connection:
+
+        def transact(connection: Connection) -> T:
             connection.execute("BEGIN IMMEDIATE")
             result = function(connection, *args, **kwargs)
             connection.execute("COMMIT")
             if files.identify(self._path) != connection.identity:
                 raise gone(self._path)
             return result
+
+        return self._run(transact, WAIT_SECONDS)
 
     def close(self) -> None:
         """End the thread and all connections; those in flight are closed when they are done."""
@@ -104,27 +110,28 @@ class Pool:
         """Let operations go on."""
         self._forking = False
 
-    def _checkpoint(self, function: Callable[[Connection], None], wait_seconds: float) -> None:
-        with self._connection(wait_seconds) as connection:
-            function(connection)
-
-    @contextmanager
-    def _connection(self, wait_seconds: float) -> Iterator[Connection]:
+    def _run(self, function: Callable[[Connection], T], wait_seconds: float) -> T:
         deadline = time.monotonic() + wait_seconds
         self._enter()
         try:
-            connection = self._take(deadline)
-            try:
-                yield connection
-            except BaseException as error:
-                self._recover(connection, error)
-                raise
-            self._give(connection)
+            return self._use(self._take(deadline), function)
         except apsw.Error as error:
-            raise translate(error, self._path) from error
+            problem = translate(error, self._path)
+            if problem is None:
+                raise
+            raise problem from error
         finally:
             with self._lock:
                 self._in_flight -= 1
+
+    def _use(self, connection: Connection, function: Callable[[Connection], T]) -> T:
+        try:
+            result = function(connection)
+        except BaseException as error:
+            self._recover(connection, error)
+            raise
+        self._give(connection)
+        return result
 
     def _enter(self) -> None:
         while True:
@@ -198,19 +205,22 @@ class Pool:
             connection.close(checkpoint=checkpoint)
 
 
-_pools: WeakSet[Pool] = WeakSet()
 _opened: set[tuple[int, str]] = set()
 """What a process has had open it does not make anew: others may have it open, and would write on to the old one."""
+_pools: WeakSet[Pool] = WeakSet()
+_pools_lock = new_lock()
 
 
 def _before_fork() -> None:
-    for pool in list(_pools):
+    _pools_lock.acquire()
+    for pool in _pools:
         pool.before_fork()
 
 
 def _after_fork() -> None:
-    for pool in list(_pools):
+    for pool in _pools:
         pool.after_fork()
+    _pools_lock.release()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
