@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import struct
 import zlib
 from collections.abc import Iterable
@@ -12,6 +11,8 @@ from hashlib import blake2b
 from .exceptions import InvalidCursor
 
 MAX_KEYS = 64
+MAX_SEQ = 2**63 - 1
+"""What a store can hold. A cursor comes from a browser, and its check sum keeps nobody from making one."""
 
 _VERSION = b"\x01"
 _PLACE = struct.Struct(">8s8sQ")
@@ -22,7 +23,7 @@ def encode_cursor(positions: Iterable[tuple[str, str, int]]) -> str:
     """Encode (key, epoch, seq) triples, 64 at most: under 3 KB, in characters that are safe in a URL and a header."""
     places = b"".join(_PLACE.pack(key_hash(key), bytes.fromhex(epoch), seq) for key, epoch, seq in positions)
     body = _VERSION + places
-    return base64.urlsafe_b64encode(body + _CHECK.pack(zlib.crc32(body))).rstrip(b"=").decode()
+    return _text(body + _CHECK.pack(zlib.crc32(body)))
 
 
 def decode_cursor(cursor: str) -> dict[bytes, tuple[str, int]]:
@@ -34,8 +35,10 @@ def decode_cursor(cursor: str) -> dict[bytes, tuple[str, int]]:
     """
     if not isinstance(cursor, str):
         raise InvalidCursor(f"a cursor is a str, not {type(cursor).__name__}")
-    body = _checked(cursor)
-    return {digest: (epoch.hex(), seq) for digest, epoch, seq in _PLACE.iter_unpack(body[len(_VERSION) :])}
+    places = list(_PLACE.iter_unpack(_checked(cursor)[len(_VERSION) :]))
+    if any(seq > MAX_SEQ for _, _, seq in places):
+        raise InvalidCursor("the cursor is damaged")
+    return {digest: (epoch.hex(), seq) for digest, epoch, seq in places}
 
 
 def key_hash(key: str) -> bytes:
@@ -46,8 +49,10 @@ def key_hash(key: str) -> bytes:
 def _checked(cursor: str) -> bytes:
     try:
         packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (ValueError, binascii.Error):
+    except ValueError:
         raise InvalidCursor("not a cursor") from None
+    if _text(packed) != cursor:
+        raise InvalidCursor("not a cursor")
     body, check = packed[: -_CHECK.size], packed[-_CHECK.size :]
     if len(check) < _CHECK.size or _CHECK.pack(zlib.crc32(body)) != check:
         raise InvalidCursor("the cursor is damaged")
@@ -55,3 +60,7 @@ def _checked(cursor: str) -> bytes:
     if not body.startswith(_VERSION) or rest or count > MAX_KEYS:
         raise InvalidCursor("the cursor is of another version of skyhooks")
     return body
+
+
+def _text(packed: bytes) -> str:
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()

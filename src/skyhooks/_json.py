@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -31,20 +32,18 @@ _skip = msgspec.json.Decoder(msgspec.Raw).decode
 def encode_data(data: object) -> bytes:
     """Encode data as JSON, and refuse whatever would not arrive as it was sent.
 
+    Dicts, lists and tuples may be of a subclass; they arrive as plain ones.
+
     Raises:
         InvalidData: with the path of the first value that cannot travel; `$` for the whole.
 
     """
-    if _is_plain(data):
-        try:
-            raw = _encode(data)
-        except UnicodeEncodeError:
-            pass  # a lone surrogate: the walk below says where
-        else:
-            if len(raw) <= MAX_DATA_BYTES:
-                return raw
-    _Walk().visit(data, "$", 1)
-    raise InvalidData("$", f"more than {MAX_DATA_BYTES} bytes as JSON; send a reference to it instead")
+    raw = _encoded(data) if _is_plain(data) else None
+    if raw is None:
+        raw = _encode(_Copy().of(data, "$", 1))
+    if len(raw) > MAX_DATA_BYTES:
+        raise _too_large()
+    return raw
 
 
 def decode_data(raw: bytes) -> object:
@@ -122,80 +121,91 @@ def _int64(digits: str) -> int:
     return number
 
 
+def _encoded(data: object) -> bytes | None:
+    try:
+        return _encode(data)
+    except UnicodeEncodeError:
+        return None  # half a surrogate pair
+
+
 def _is_plain(data: object) -> bool:  # noqa: C901 - a call per value would double its time
     """Tell whether data holds nothing but exact types in range, is not too deep and may fit.
 
-    Level by level, because that is the fastest loop Python has (PERFORMANCE.md); `room` ends what is shared or
-    cyclic before it explodes.
+    Level by level, the fastest loop that Python has for it. `room` ends what is cyclic or shared before it explodes:
+    each value becomes a byte at least.
     """
     room = MAX_DATA_BYTES
     level: list[Any] = [data]
-    for _ in range(MAX_DEPTH + 1):
+    for depth in range(MAX_DEPTH + 1):
         below: list[Any] = []
         for value in level:
             kind = type(value)
             if kind is str:
-                room -= len(value)
-            elif kind is int:
+                continue  # the encoder refuses half a surrogate pair
+            if kind is int:
                 if not INT_MIN <= value <= INT_MAX:
                     return False
-            elif kind is dict:
-                for name in value:
-                    if type(name) is not str:
-                        return False
-                    room -= len(name)
-                below += value.values()
-            elif kind is list or kind is tuple:
-                below += value
+            elif kind is dict or kind is list or kind is tuple:
+                room -= len(value)
+                if room < 0 or depth == MAX_DEPTH:
+                    return False
+                if kind is dict:
+                    for name in value:
+                        if type(name) is not str:
+                            return False
+                    below += value.values()
+                else:
+                    below += value
             elif kind is float:
                 if value - value != 0.0:  # NaN and the infinities
                     return False
             elif value is not None and kind is not bool:
                 return False
         if not below:
-            return room >= 0
-        room -= len(below)
-        if room < 0:
-            return False
+            break
         level = below
-    return False
+    return True
 
 
-class _Walk:
-    """Finds the first fault in data, in the order of the text that it would become."""
+class _Copy:
+    """Makes data plain, or says where it cannot travel: the slow way, for faults and for odd containers."""
 
     def __init__(self) -> None:
         self._room = MAX_DATA_BYTES
 
-    def visit(self, value: object, path: str, depth: int) -> None:
+    def of(self, value: object, path: str, depth: int) -> object:
         self._room -= 1
         if self._room < 0:
-            return
-        kind = type(value)
-        if kind is dict or kind is list or kind is tuple:
+            raise _too_large()
+        if isinstance(value, (dict, list, tuple)) and not isinstance(value, Enum):
             if depth > MAX_DEPTH:
                 raise InvalidData(path, f"more than {MAX_DEPTH} deep, or inside itself")
-            self._visit_members(value, path, depth)
-        elif problem := _problem(value):
+            return self._members(value, path, depth)
+        if problem := _problem(value):
             raise InvalidData(path, problem)
+        return value
 
-    def _visit_members(self, value: object, path: str, depth: int) -> None:
-        if isinstance(value, dict):
-            for name, member in value.items():
-                if problem := _name_problem(name):
-                    raise InvalidData(path, problem)
-                self.visit(member, path + _step(name), depth + 1)
-        elif isinstance(value, (list, tuple)):
-            for index, member in enumerate(value):
-                self.visit(member, f"{path}[{index}]", depth + 1)
+    def _members(self, value: Any, path: str, depth: int) -> object:
+        if not isinstance(value, dict):
+            return [self.of(member, f"{path}[{index}]", depth + 1) for index, member in enumerate(value)]
+        members = {}
+        for name, member in value.items():
+            if problem := _name_problem(name):
+                raise InvalidData(path, problem)
+            members[name] = self.of(member, path + _step(name), depth + 1)
+        return members
+
+
+def _too_large() -> InvalidData:
+    return InvalidData("$", f"more than {MAX_DATA_BYTES} bytes as JSON; send a reference to it instead")
 
 
 def _problem(value: object) -> str:
     kind = type(value)
     if value is None or kind is bool:
         return ""
-    if kind is str:
-        return "" if _fits_utf8(str(value)) else "half a surrogate pair, which UTF-8 cannot hold"
+    if isinstance(value, str) and kind is str:
+        return "" if _fits_utf8(value) else "half a surrogate pair, which UTF-8 cannot hold"
     if isinstance(value, int) and kind is int:
         return "" if INT_MIN <= value <= INT_MAX else "an int past 64 bits; send it as a str"
     if isinstance(value, float) and kind is float:

@@ -12,7 +12,8 @@ MAX_KEYS = 64
 MAX_VALUE_BYTES = 256
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
-_TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}\Z")
+_VALUE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}\Z")
+_KEY = re.compile(_NAME.pattern.removesuffix(r"\Z") + "=" + _VALUE.pattern)
 
 
 def canonical_keys(keys: Mapping[str, object]) -> tuple[str, ...]:
@@ -25,8 +26,8 @@ def canonical_keys(keys: Mapping[str, object]) -> tuple[str, ...]:
     if not isinstance(keys, Mapping):
         raise InvalidKey(f'keys are a mapping such as {{"account": 42}}, not {_kind(keys)}')
     found: dict[str, None] = {}
-    for name, value in keys.items():
-        _check_name(name)
+    for given, value in keys.items():
+        name = _checked_name(given)
         if isinstance(value, list):
             if not value:
                 raise InvalidKey(f"{name}: the list of values is empty; leave the name out instead")
@@ -49,13 +50,14 @@ def split_key(key: str) -> tuple[str, str]:
 
 def is_canonical(key: str) -> bool:
     """Tell whether `key` could have come from `canonical_keys`."""
-    name, equals, value = key.partition("=")
-    return bool(equals and _NAME.match(name) and _is_value(value))
+    # One match, because each notification that arrives is asked.
+    return bool(_KEY.match(key)) and (key.isascii() or _fits(key.partition("=")[2]))
 
 
-def _check_name(name: object) -> None:
+def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not _NAME.match(name):
         raise InvalidKey(f"{_shown(name)} is no key name; use 1 to 64 of A-Z a-z 0-9 _ . : -")
+    return str.__str__(name)  # an enum formats as something else
 
 
 def _text(name: str, value: object) -> str:
@@ -82,7 +84,11 @@ def _digits(name: str, value: int) -> str:
 
 
 def _is_value(text: str) -> bool:
-    return bool(_TEXT.match(text)) and (text.isascii() or len(text.encode()) <= MAX_VALUE_BYTES)
+    return bool(_VALUE.match(text)) and _fits(text)
+
+
+def _fits(value: str) -> bool:
+    return len(value.encode()) <= MAX_VALUE_BYTES
 
 
 def _kind(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -38,7 +37,7 @@ PROBLEMS = {
 }
 """Title and detail by code: fixed texts, so that nothing of a request is ever echoed."""
 
-_EPOCH = re.compile(r"[0-9a-f]{16}\Z")
+_HEX = "0123456789abcdef"
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=INT_MAX)]
 
@@ -212,16 +211,17 @@ def parse_legacy(body: bytes) -> tuple[dict[str, object], bytes]:
 
 def _checked(item: _Item) -> WireItem:
     """Judge what the types do not: the body is known to be well-formed UTF-8."""
-    keys, epoch, raw = item.keys, item.epoch, bytes(item.data)
-    if (
-        not is_canonical(item.key)
-        or (keys and not _are_distinct(item.key, keys))
-        or (item.ephemeral and (epoch or item.seq))
-        or (not item.ephemeral and not (item.seq and _EPOCH.match(epoch)))
-        or not is_shallow(raw)
+    keys, raw = item.keys, bytes(item.data)
+    retained = not item.ephemeral and item.seq > 0 and item.epoch != "" and not item.epoch.strip(_HEX)
+    ephemeral = item.ephemeral and item.seq == 0 and item.epoch == ""
+    if not (
+        (retained or ephemeral)
+        and is_canonical(item.key)
+        and (not keys or _are_distinct(item.key, keys))
+        and is_shallow(raw)
     ):
         raise _malformed()
-    return WireItem(item.id, item.key, keys, epoch, item.seq, item.ephemeral, item.sent_at, raw)
+    return WireItem(item.id, item.key, keys, item.epoch, item.seq, item.ephemeral, item.sent_at, raw)
 
 
 def _are_distinct(key: str, keys: tuple[str, ...]) -> bool:
