@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -17,7 +15,7 @@ from skyhooks._cursor import decode_cursor, key_hash
 from skyhooks._dispatch import Dispatcher
 from skyhooks._notification import Gap, Notification
 from skyhooks._registration import START, Registration
-from skyhooks._track import Offer, Track
+from skyhooks._track import Track
 from skyhooks._values import Position
 
 A, B = "k=a", "k=b"
@@ -303,7 +301,9 @@ class Tracks(RuleBasedStateMachine):
             begin = log.floors[high.epoch]
         else:
             assert low.epoch == high.epoch, "the log's new life was not told"
-        missed = [entry for entry in log.history[high.epoch][begin : high.seq] if _is_heard(one.registration, key, entry)]
+        missed = [
+            entry for entry in log.history[high.epoch][begin : high.seq] if _is_heard(one.registration, key, entry)
+        ]
         assert not missed
 
     def _check_counts(self):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ._registration import Registration
+from ._registration import JOINING, Registration
 from ._track import Outbox, Track
 
 
@@ -56,10 +56,11 @@ class Callbacks:
         return [key for key in keys if key in self._tracks]
 
     def registrations(self, keys: Sequence[str]) -> list[Registration]:
-        """Return the registrations that hold any of these keys, each once."""
+        """Return the registrations that hold any of these keys, each once; not those that are still joining."""
         found: dict[int, Registration] = {}
         for key in keys:
             track = self._tracks.get(key)
             for seat in track.open_seats() if track else ():
-                found.setdefault(id(seat.registration), seat.registration)
+                if seat.state != JOINING:
+                    found.setdefault(id(seat.registration), seat.registration)
         return list(found.values())

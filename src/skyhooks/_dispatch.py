@@ -21,19 +21,33 @@ class Dispatcher:
         self.outbox: deque[Event] = deque()
         self._invoke = invoke
         self._draining = False
+        self._afterwards: deque[Callable[[], None]] = deque()
 
     def dispatch(self) -> None:
         """Start every call that is due; `closed` is looked at before each."""
         if self._draining:
             return
         self._draining = True
-        outbox, invoke = self.outbox, self._invoke
         try:
-            while outbox:
-                seats, count, what = outbox.popleft()
-                for seat in islice(seats, count):
-                    registration = seat.registration
-                    if not registration.closed:
-                        invoke(registration, what)
+            self._drain()
+            while self._afterwards:
+                self._afterwards.popleft()()
+                self._drain()
         finally:
             self._draining = False
+
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Do this as soon as no call is under way: at once, or when the drainer is through."""
+        if self._draining:
+            self._afterwards.append(work)
+        else:
+            work()
+
+    def _drain(self) -> None:
+        outbox, invoke = self.outbox, self._invoke
+        while outbox:
+            seats, count, what = outbox.popleft()
+            for seat in islice(seats, count):
+                registration = seat.registration
+                if not registration.closed:
+                    invoke(registration, what)

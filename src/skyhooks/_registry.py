@@ -47,6 +47,9 @@ class Outlet(Protocol):
     def dispatch(self) -> None:
         """Start the calls that are due."""
 
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Do this as soon as no call is under way."""
+
 
 Tell = Callable[[BaseException, Notification | None], None]
 
@@ -76,6 +79,7 @@ class RegistryCore:
     ) -> None:
         self.counts: Counter[str] = Counter() if counts is None else counts
         self.dispatch = outlet.dispatch
+        self._outlet = outlet
         self._store = store
         self._runtime = runtime
         self._lease_seconds = lease_seconds
@@ -197,7 +201,7 @@ class RegistryCore:
 
     async def open_stream(self, keys: Mapping[str, object], *, since: str | None, max_pending: int) -> Stream:
         """Register a stream; close it with `close_stream`."""
-        stream = Stream(max_pending, self._fetcher.attend)
+        stream = Stream(max_pending, self._fetcher.attend, self._outlet.afterwards)
         names = canonical_keys(keys)
         starts = _starts(names, since)
         self._check_running()

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ._notification import Gap, Notification
-from ._registration import Registration, Seat
+from ._registration import PARKED, Registration, Seat
 from ._track import Track
 from ._values import Position
 
@@ -18,15 +18,21 @@ class Stream:
 
     Beyond that its seats are parked; once half of it is read they are served again, from the log, from the first item
     that found no room. So a reader is told a gap only where the log has let go of what it put off.
+
+    `afterwards` does something once no call is under way: what was on its way to a parked seat must have been put off
+    before that seat is served again, or it would come twice.
     """
 
-    def __init__(self, max_pending: int, attend: Callable[[Track], None]) -> None:
+    def __init__(
+        self, max_pending: int, attend: Callable[[Track], None], afterwards: Callable[[Callable[[], None]], None]
+    ) -> None:
         self.registration: Registration | None = None
         self.ended = False
         self.wake: Callable[[], None] = lambda: None
         """Called whenever there is something new to see; the adapter's reader sets it."""
         self._max_pending = max_pending
         self._attend = attend
+        self._afterwards = afterwards
         self._pending: deque[Notification | Gap] = deque()
         self._bytes = 0
         self._put_off: set[str] | None = None
@@ -52,8 +58,8 @@ class Stream:
         """Give the oldest item to the reader."""
         what = self._pending.popleft()
         self._bytes -= _size(what)
-        if self._put_off is not None and len(self._pending) * 2 <= self._max_pending:
-            self._resume()
+        if self._put_off is not None and self._is_half_read():
+            self._afterwards(self._resume)
         return what
 
     def end(self) -> None:
@@ -65,6 +71,9 @@ class Stream:
         if not self._pending:
             return True
         return len(self._pending) < self._max_pending and self._bytes + _size(what) <= MAX_PENDING_BYTES
+
+    def _is_half_read(self) -> bool:
+        return len(self._pending) * 2 <= self._max_pending and self._bytes * 2 <= MAX_PENDING_BYTES
 
     def _park(self) -> None:
         self._put_off = set()
@@ -85,8 +94,9 @@ class Stream:
     def _resume(self) -> None:
         self._put_off = None
         for seat in self.seats:
-            seat.track.resume(seat)
-            self._attend(seat.track)
+            if seat.state == PARKED:
+                seat.track.resume(seat)
+                self._attend(seat.track)
 
     @property
     def seats(self) -> tuple[Seat, ...]:
