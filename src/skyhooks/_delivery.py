@@ -9,7 +9,7 @@ from itertools import count
 from ._lane import Lane
 from ._ping import signed_post
 from ._policy import ATTEMPT_SECONDS, Kind, Verdict, backoff_seconds, judge, shown_url
-from ._sending import Parcel
+from ._sending import Parcel, Settlement, settle_all
 from ._signing import Key
 from ._values import Answer, Instance, Outcome
 from ._wire import MAX_NOTIFICATIONS, Taken, body_prefix, join_body
@@ -138,21 +138,22 @@ class TargetLane:
 
     async def _settle_taken(self, items: Sequence[Item], taken: Taken | None) -> None:
         if taken is None:
-            for parcel, _ in items:
-                parcel.sending.settle(parcel, Outcome.DELIVERED, items=1)
+            settle_all([(parcel, Outcome.DELIVERED, 1, None, None) for parcel, _ in items])
             return
         again: list[Item] = []
+        verdicts: list[Settlement] = []
         for index, (parcel, item) in enumerate(items):
             callbacks = taken.callbacks[index]
             if index in taken.full:
                 if parcel.sending.ephemeral and parcel.attempts < 3:
                     again.append((parcel, item))
                 else:
-                    parcel.sending.settle(parcel, parcel.overdue_outcome, items=1, error="the instance is behind")
+                    verdicts.append((parcel, parcel.overdue_outcome, 1, None, "the instance is behind"))
                 continue
             heard = callbacks > 0 or index in taken.duplicates
             outcome = Outcome.DELIVERED if heard else Outcome.NO_LISTENER
-            parcel.sending.settle(parcel, outcome, items=1, callbacks=callbacks)
+            verdicts.append((parcel, outcome, 1, callbacks, None))
+        settle_all(verdicts)
         if again:
             await self._runtime.sleep(backoff_seconds(1, self._runtime.random()))
             for parcel, _ in again:
@@ -160,5 +161,4 @@ class TargetLane:
             await self._deliver(again)
 
     def _settle_all(self, items: Sequence[Item], outcome: Outcome | None, error: str | None) -> None:
-        for parcel, _ in items:
-            parcel.sending.settle(parcel, outcome or parcel.overdue_outcome, items=1, error=error)
+        settle_all([(parcel, outcome or parcel.overdue_outcome, 1, None, error) for parcel, _ in items])

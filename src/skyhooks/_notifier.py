@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import count
+from operator import attrgetter
 from threading import Lock
 
 from ._delivery import Names, TargetLane
@@ -54,6 +55,7 @@ class NotifierCore:
         self._timeout_seconds = timeout_seconds
         self._max_pending_bytes = max_pending_bytes
         self._lock = Lock()
+        self._queue_lock = Lock()
         self._sender = runtime.token()
         self._names = Names(self._sender)
         self._counter = count(1)
@@ -67,7 +69,7 @@ class NotifierCore:
             self._publish,
             max_items=MAX_NOTIFICATIONS,
             max_bytes=MAX_PUBLISH_BYTES,
-            size=lambda sending: (len(sending.keys), sending.size),
+            size=attrgetter("weight"),
         )
         self._closed = False
 
@@ -127,7 +129,7 @@ class NotifierCore:
 
     async def _wait_for_room(self, sending: Sending) -> None:
         room: Future[None] = self._runtime.future()
-        with self._lock:
+        with self._queue_lock:
             if self._fits(sending):
                 return
             self._room.append(room)
@@ -136,8 +138,7 @@ class NotifierCore:
     async def flush(self, timeout_seconds: float) -> bool:
         """Wait until all that was submitted has its receipt; False when the time ran out first."""
         deadline = self._runtime.now() + timeout_seconds
-        with self._lock:
-            waiting = list(self._submitted.values())
+        waiting = list(self._submitted.copy().values())
         for sending in waiting:
             if not await sending.wait(deadline - self._runtime.now()):
                 return False
@@ -241,8 +242,9 @@ class NotifierCore:
         return [entry_mac(self._secrets[0], key, sending.id, sending.data) for key in sending.keys]
 
     async def _look_up(self, sendings: list[Sending]) -> None:
-        keys = list(dict.fromkeys(key for sending in sendings for key in sending.keys))
-        found = await self._runtime.call(self._store.targets, keys)
+        uncached = [sending for sending in sendings if not self._is_cached(sending)]
+        keys = list(dict.fromkeys(key for sending in uncached for key in sending.keys))
+        found = await self._runtime.call(self._store.targets, keys) if keys else {}
         if len(self._targets) + len(found) > MAX_CACHED_KEYS:
             self._targets.clear()
         until = self._runtime.now() + TARGETS_SECONDS
@@ -311,9 +313,8 @@ class NotifierCore:
         if target.url is None:
             parcel.decide(parcel.overdue_outcome, "it fetches by itself")
             return None
-        with self._lock:
-            lane = self._lanes.get(target.instance_id)
-        if lane is not None and lane.target == target:
+        lane = self._lanes.get(target.instance_id)
+        if lane is not None and (lane.target is target or lane.target == target):
             return lane
         key, problem = self._key_for(target)
         if key is None:
@@ -354,28 +355,29 @@ class NotifierCore:
     # -- what is queued ---------------------------------------------------------------------------
 
     def _admit(self, sending: Sending) -> bool:
-        with self._lock:
+        sending.on_done = self._discharge
+        with self._queue_lock:
             if not self._fits(sending):
                 return False
             self._pending_bytes += sending.size
-            self._submitted[id(sending)] = sending
-        sending.on_done = self._discharge
+        self._submitted[id(sending)] = sending
         return True
 
     def _fits(self, sending: Sending) -> bool:
-        return not self._pending_bytes or self._pending_bytes + sending.size <= self._max_pending_bytes
+        pending = self._pending_bytes
+        return not pending or pending + sending.size <= self._max_pending_bytes
 
-    def _discharge(self, sending: Sending) -> None:
-        with self._lock:
-            if self._submitted.pop(id(sending), None) is None:
-                return
-            self._pending_bytes -= sending.size
+    def _discharge(self, sendings: Sequence[Sending]) -> None:
+        freed = sum([sending.size for sending in sendings if self._submitted.pop(id(sending), None) is not None])
+        with self._queue_lock:
+            self._pending_bytes -= freed
             room, self._room = self._room, []
         for waiter in room:
             waiter.set(None)
-        if sending.error is not None:
-            self.counts["submit_failed"] += 1
-            log.error("a submitted notification was not published: %s", sending.error)
+        for sending in sendings:
+            if sending.error is not None:
+                self.counts["submit_failed"] += 1
+                log.error("a submitted notification was not published: %s", sending.error)
 
 
 Leads = dict[TargetLane, list[Parcel]]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ._delivery import TargetLane
 
 MAX_ID_BYTES = 256
+OVERHEAD_BYTES = 200
+"""What a notification occupies beside its data."""
 
 _WORST_FIRST = (
     Outcome.BLOCKED,
@@ -24,7 +26,12 @@ _WORST_FIRST = (
     Outcome.DELIVERED,
     Outcome.NO_LISTENER,
 )
+_RANK = {outcome: rank for rank, outcome in enumerate(_WORST_FIRST)}
 _ANSWERED = (Outcome.DELIVERED, Outcome.NO_LISTENER)
+
+
+Settlement = tuple["Parcel", Outcome, int, int | None, str | None]
+"""A verdict on so many items of a parcel: outcome, items, callbacks, error."""
 
 
 class Parcel:
@@ -54,9 +61,20 @@ class Parcel:
         """The verdict where nobody acknowledged: what is in the log is fetched, what is not is lost."""
         return Outcome.LOST if self.sending.ephemeral else Outcome.DEFERRED
 
+    def take_verdict(self, outcome: Outcome, items: int, callbacks: int | None, error: str | None) -> None:
+        """Take the verdict on some of its items; the worst one stands."""
+        self.left -= items
+        self.error = self.error or error
+        if outcome in _ANSWERED:
+            both = self.callbacks is not None and callbacks is not None
+            self.callbacks = (self.callbacks or 0) + (callbacks or 0) if both else None
+        if self.outcome is None or _RANK[outcome] < _RANK[self.outcome]:
+            self.outcome = outcome
+
     def size(self) -> tuple[int, int]:
         """Return how many items and bytes it adds to a trip."""
-        return len(self.items), sum(map(len, self.items))
+        items = self.items
+        return (1, len(items[0])) if len(items) == 1 else (len(items), sum(map(len, items)))
 
     def delivery(self) -> Delivery:
         """Return the verdict as the receipt shows it."""
@@ -75,9 +93,7 @@ class Sending:
     """One notification in the notifier's hands, from `notify` or `submit` to its receipt."""
 
     __slots__ = (
-        "_lock",
         "_runtime",
-        "_waiter",
         "addressed",
         "data",
         "deadline",
@@ -88,13 +104,17 @@ class Sending:
         "id",
         "keys",
         "leads",
+        "lock",
         "nonce",
         "on_done",
         "open",
         "parcels",
         "remember",
         "sent_at",
+        "size",
         "started",
+        "waiter",
+        "weight",
     )
 
     def __init__(
@@ -110,13 +130,16 @@ class Sending:
         timeout_seconds: float,
     ) -> None:
         self._runtime = runtime
-        self._lock = lock
-        self._waiter: Future[None] | None = None
+        self.lock = lock
+        self.waiter: Future[None] | None = None
         self.keys = keys
         self.data = data
         self.id = name if id is None else _checked_id(id)
         self.remember = id is not None
         self.nonce = name
+        self.size = len(data) * len(keys) + OVERHEAD_BYTES
+        """Bytes that it occupies in a queue."""
+        self.weight = (len(keys), self.size)
         self.ephemeral = ephemeral
         self.started = runtime.now()
         self.sent_at = runtime.time()
@@ -128,7 +151,7 @@ class Sending:
         self.done = False
         self.addressed = False
         """Whether the store has had its part."""
-        self.on_done: Callable[[Sending], None] | None = None
+        self.on_done: Callable[[Sequence[Sending]], None] | None = None
         self.leads: dict[TargetLane, list[Parcel]] | None = None
         """Where whoever leads its publishing trip collects the lanes that were idle, to make their first trips too."""
 
@@ -137,10 +160,9 @@ class Sending:
         """What the wire and the log say of the keys: nothing where there is only one."""
         return self.keys if len(self.keys) > 1 else ()
 
-    @property
-    def size(self) -> int:
-        """Bytes that it occupies in a queue."""
-        return len(self.data) * len(self.keys) + 200
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return self._runtime.now()
 
     def publications(self, macs: Sequence[bytes | None]) -> list[Publication]:
         """Return what is appended: an entry per key, in the order of the keys (PROTOCOL 9)."""
@@ -184,23 +206,7 @@ class Sending:
         error: str | None = None,
     ) -> None:
         """Record the verdict on some items of a parcel (None: on all that are left); the worst one stands."""
-        with self._lock:
-            if parcel.left <= 0:
-                return
-            parcel.left -= parcel.left if items is None else items
-            parcel.error = parcel.error or error
-            if outcome in _ANSWERED:
-                both = parcel.callbacks is not None and callbacks is not None
-                parcel.callbacks = (parcel.callbacks or 0) + (callbacks or 0) if both else None
-            if parcel.outcome is None or _WORST_FIRST.index(outcome) < _WORST_FIRST.index(parcel.outcome):
-                parcel.outcome = outcome
-            if parcel.left > 0:
-                return
-            parcel.settled_at = self._runtime.now()
-            self.open -= 1
-            finished = self.open == 0
-        if finished:
-            self._finish()
+        settle_all(((parcel, outcome, parcel.left if items is None else items, callbacks, error),))
 
     def expire(self, reason: str) -> None:
         """Settle what nobody has acknowledged."""
@@ -209,12 +215,12 @@ class Sending:
 
     async def wait(self, seconds: float | None) -> bool:
         """Wait until it is done, for ever if None; False when the time runs out first."""
-        with self._lock:
+        with self.lock:
             if self.done:
                 return True
-            if self._waiter is None:
-                self._waiter = self._runtime.future()
-            waiter = self._waiter
+            if self.waiter is None:
+                self.waiter = self._runtime.future()
+            waiter = self.waiter
         return await waiter.wait(None if seconds is None else max(0.0, seconds)) or self.done
 
     def receipt(self) -> Receipt:
@@ -228,15 +234,43 @@ class Sending:
         return Receipt(self.id, tuple(parcel.delivery() for parcel in self.parcels), self.duplicate)
 
     def _finish(self) -> None:
-        with self._lock:
-            if self.done:
-                return
-            self.done = True
-            waiter = self._waiter
+        _finish_all((self,))
+
+
+def settle_all(verdicts: Sequence[Settlement]) -> None:
+    """Record verdicts on parcels of one notifier, under one lock; whoever waits for what is finished by that is told."""
+    if not verdicts:
+        return
+    first = verdicts[0][0].sending
+    now = first.now()
+    finished = []
+    with first.lock:
+        for parcel, outcome, items, callbacks, error in verdicts:
+            if parcel.left > 0:
+                parcel.take_verdict(outcome, items, callbacks, error)
+                if parcel.left <= 0:
+                    parcel.settled_at = now
+                    sending = parcel.sending
+                    sending.open -= 1
+                    if sending.open == 0:
+                        finished.append(sending)
+    _finish_all(finished)
+
+
+def _finish_all(sendings: Sequence[Sending]) -> None:
+    done = []
+    for sending in sendings:
+        with sending.lock:
+            if sending.done:
+                continue
+            sending.done = True
+            waiter = sending.waiter
         if waiter is not None:
             waiter.set(None)
-        if self.on_done is not None:
-            self.on_done(self)
+        if sending.on_done is not None:
+            done.append(sending)
+    if done and (on_done := done[0].on_done):
+        on_done(done)
 
 
 def _checked_id(id: str) -> str:
