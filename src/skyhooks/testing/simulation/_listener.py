@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..._notification import Gap, Notification
-from ..._registration import Registration
+from ..._registration import START, Registration
 from ..._values import Position
 
 if TYPE_CHECKING:
@@ -23,8 +23,12 @@ class Listener:
         self.web = web
         self.name = name
         self.keys = keys
-        self.from_start = since == "start"
-        self.places: dict[str, Place | None] = {key: places.get(key) for key in keys}
+        nowhere = (START.epoch, START.seq)
+        self.from_start = {key for key in keys if since == "start" or places.get(key) == nowhere}
+        """Keys of which it wants all that is kept."""
+        self.places: dict[str, Place | None] = {
+            key: None if key in self.from_start else places.get(key) for key in keys
+        }
         self.heads_before = self._heads()
         self.lives_before = self._lives()
         self.lives_after: dict[str, int] = {}
@@ -97,7 +101,7 @@ class Listener:
 
     def _promised_start(self, key: str, epoch: str, floor: int) -> Place | None:
         """Behind which place everything is owed to one that has been told nothing yet."""
-        if self.from_start:
+        if key in self.from_start:
             return (epoch, floor)
         after = self.heads_after[key] if self.heads_after else None
         return None if after is None else (after.epoch, after.seq)
@@ -132,7 +136,7 @@ class Listener:
         if after is None:
             world.violate(f"{self.name} was told a gap without a place behind it")
             return
-        if place is None and self.from_start and not gap.before.epoch:
+        if place is None and key in self.from_start and gap.before == START:
             world.violate(f"{self.name} was told a gap at the beginning")
             return
         self._check_step(key, gap.before.epoch, gap.before.seq, _told(gap))
@@ -166,7 +170,7 @@ class Listener:
             world.violate(f"{self.name}: {what} leaves out what is behind {place[1]}, and no gap was told")
 
     def _start_problem(self, key: str, epoch: str, seq: int) -> str:
-        if self.from_start:
+        if key in self.from_start:
             floor = self.web.world.server.floors.get((key, epoch), 0)
             return "" if self._skippable(key, epoch, floor, seq) else f"what is behind the floor {floor} was left out"
         before = self.heads_before[key]
@@ -221,7 +225,9 @@ class Listener:
 
     def _check_other(self, key: str, told: Place, what: Notification | Gap) -> None:
         place = self.places[key]
-        if place is None:
+        if place is None and key in self.from_start and told == (START.epoch, START.seq):
+            problem = ""
+        elif place is None:
             problem = self._start_problem(key, *told)
         elif place[0] != told[0]:
             problem = f"is at {place}"

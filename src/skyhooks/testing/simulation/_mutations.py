@@ -71,13 +71,12 @@ def mutation(
 
 
 @mutation("3", "t01_answers_crossed", Track, "placed")
-def seat_is_live_at_once(self: Track, seat: Seat, head: Position, since: Position | None) -> None:
+def seat_is_live_at_once(self: Track, seat: Seat, head: Position) -> None:
     if seat.state != JOINING:
         return
     self._stop_waiting(seat)
     if self.epoch is None:
         self._begin(head)
-    seat.limit, seat.start = head, head.seq
     self._enter_live(seat)
     self.note(head)
 
@@ -86,10 +85,10 @@ _placed = Track.placed
 
 
 @mutation("3", "t01_answers_crossed", Track, "placed")
-def track_takes_every_answer(self: Track, seat: Seat, head: Position, since: Position | None) -> None:
+def track_takes_every_answer(self: Track, seat: Seat, head: Position) -> None:
     if self.epoch == head.epoch and seat.state == JOINING:
         self.seq = head.seq
-    _placed(self, seat, head, since)
+    _placed(self, seat, head)
 
 
 def _begin_with_a_post(self: Track, n: Notification) -> Offer:
@@ -226,7 +225,6 @@ MUTATIONS["look_cleared_after_the_read"] = Mutation(
     "5",
     "t10_flag_cleared_late",
     ((Track, "plan", _plan_and_keep_looking), (Track, "judge", _judge_and_stop_looking)),
-    within=2000,
 )
 
 
@@ -389,7 +387,7 @@ def cursor_runs_ahead(self: Seat) -> tuple[str, str, int] | None:
     position = self.position
     if self.state == LIVE:
         return (track.key, track.epoch or "", track.known)
-    return None if position is None or position.seq < 0 else (track.key, position.epoch, position.seq)
+    return None if position is None else (track.key, position.epoch, position.seq)
 
 
 @mutation("streams", "streams", Stream, "_put_back")

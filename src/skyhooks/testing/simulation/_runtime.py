@@ -40,6 +40,8 @@ class Weather:
     in_steps: float = 0.0
     """Share of operations that are not atomic over several keys."""
     slow: float = 0.0
+    slow_only: tuple[str, ...] = ()
+    """The operations that are slow; all, and POSTs, if empty."""
     post_lost: float = 0.0
     answer_lost: float = 0.0
     post_twice: float = 0.0
@@ -166,7 +168,7 @@ class Request:
             scheduler.at(delay, self._arrive)
             return
         scheduler.at(STORE_SECONDS, self._task.step, self._ticket, StoreUnavailable("it took too long"))
-        if weather.slow and scheduler.random() < weather.slow:
+        if self._is_slow():
             delay = scheduler.random() * SLOW_SECONDS
         fate = scheduler.random()
         if weather.store_down:
@@ -233,8 +235,8 @@ class Request:
         except StoreUnavailable as error:
             self._answer(error)
         else:
-            world, scheduler = self._world, self._world.scheduler
-            pause = SLOW_SECONDS if scheduler.random() < world.weather.slow else QUICK_SECONDS
+            scheduler = self._world.scheduler
+            pause = SLOW_SECONDS if self._is_slow() else QUICK_SECONDS
             scheduler.at(scheduler.random() * pause, self._step, steps)
 
     def _answer(self, answer: object) -> None:
@@ -247,11 +249,16 @@ class Request:
             answer = self._error
         if world.trace is not None:
             world.log(self._name, f"{self._operation}{self._shown()} -> {_short(answer)}")
-        weather = world.weather
-        delay = scheduler.random() * QUICK_SECONDS
-        if not weather.fine and weather.slow and scheduler.random() < weather.slow:
-            delay = scheduler.random() * SLOW_SECONDS
+        delay = scheduler.random() * (SLOW_SECONDS if self._is_slow() else QUICK_SECONDS)
         scheduler.at(delay, self._task.step, self._ticket, answer)
+
+    def _is_slow(self) -> bool:
+        weather = self._world.weather
+        return (
+            weather.slow > 0
+            and (not weather.slow_only or self._operation in weather.slow_only)
+            and self._world.scheduler.random() < weather.slow
+        )
 
 
 class Letter:
@@ -294,7 +301,7 @@ class Letter:
             scheduler.at(scheduler.random() * SLOW_SECONDS, self._arrive, False)
         if scheduler.random() < weather.post_held:
             delay = scheduler.random() * 0.1
-        if weather.slow and scheduler.random() < weather.slow:
+        if weather.slow and not weather.slow_only and scheduler.random() < weather.slow:
             delay = scheduler.random() * SLOW_SECONDS
         scheduler.at(delay, self._arrive, answered)
 

@@ -121,3 +121,168 @@ async def streams(w: World) -> None:
             if open_ones:
                 web.unregister(open_ones[0])
     await w.sleep(5)
+
+
+@storm
+async def outage(w: World) -> None:
+    """The store is away for longer than a lease, comes back as it was, or empty; writes of before are carried out after it."""
+    webs = [await w.started(), await w.started()]
+    job = w.job()
+    await w.registered(webs[0], "1", "2")
+    await w.registered(webs[1], "2")
+    w.weather = Weather(store_late=0.3, store_after=0.3)
+    webs[1].register("1")
+    job.notify("2", timeout=2.0)
+    await w.moments(0.1)
+    w.weather = Weather(store_down=True)
+    await w.moments(60)
+    if w.chance(0.3):
+        w.server.wipe()
+    w.weather = drawn_weather(w)
+    w.weather.store_late = 0.2
+    for _ in range(4):
+        webs[0].beat() if w.chance(0.5) else webs[1].reap()
+        job.notify("2", timeout=2.0)
+        await w.moments(4)
+
+
+@storm
+async def late_joins(w: World) -> None:
+    """A lease has ended, and the joins that repair it fail after they took effect, or take effect late."""
+    web, other, job = await w.started(), await w.started(), w.job()
+    await w.registered(web, "1")
+    w.weather = Weather(store_down=True)
+    await w.sleep(41)
+    w.weather = Weather(fine=True)
+    await other.reap().wait()
+    w.weather = Weather(store_late=0.4, store_after=0.4, only=("join",))
+    for _ in range(4):
+        web.beat()
+        job.notify("1", timeout=2.0)
+        await w.moments(6)
+    await w.sleep(10)
+
+
+@storm
+async def kills(w: World) -> None:
+    """Processes and jobs are killed; the jobs run again under the same id, the processes under the same URL."""
+    urls = ["http://10.0.0.3/", "http://10.0.0.4/"]
+    webs = [await w.started(url) for url in urls]
+    for web in webs:
+        await w.registered(web, "1")
+    w.weather = drawn_weather(w)
+    for number in range(5):
+        job = w.job()
+        job.notify("1", id=f"task-{number}")
+        await w.moments(0.03 if w.chance(0.7) else 3)
+        if w.chance(0.5):
+            job.kill()
+            w.job().notify("1", id=f"task-{number}")
+        if w.chance(0.3):
+            which = w.scheduler.pick(2)
+            webs[which].kill()
+            await w.moments(40 if w.chance(0.2) else 1)
+            webs[which] = w.web(urls[which])
+            await webs[which].start().wait()
+            if webs[which].alive:
+                webs[which].register("1", since="start" if w.chance(0.5) else None)
+
+
+@storm
+async def stopping(w: World) -> None:
+    """Processes stop while much is under way, streams open."""
+    webs = [await w.started(), await w.started()]
+    job = w.job()
+    w.weather = drawn_weather(w)
+    for web in webs:
+        web.register("1")
+        web.register("1", stream=2, reader_seconds=0.3)
+    for number in range(5):
+        job.notify("1", timeout=3.0)
+        await w.moments(0.2)
+        if number == 2:
+            webs[0].stop()
+            webs[0].register("1")
+    await w.sleep(3)
+
+
+@storm
+async def pulling(w: World) -> None:
+    """An instance without a URL polls."""
+    web, other, job = await w.started(None), await w.started(), w.job()
+    await w.registered(web, "1")
+    w.weather = drawn_weather(w)
+    web.register("1", since="start")
+    other.register("1")
+    for _ in range(4):
+        job.notify("1", timeout=3.0, ephemeral=w.chance(0.1))
+        await w.moments(3)
+
+
+@storm
+async def leaving_and_joining(w: World) -> None:
+    """Registrations come and go; callers are cancelled."""
+    web, job = await w.started(), w.job()
+    w.weather = drawn_weather(w)
+    for _ in range(10):
+        keys = [("1",), ("2",), ("1", "2")][w.scheduler.pick(3)]
+        joining = web.register(*keys, since="start" if w.chance(0.3) else None)
+        await w.moments(0.03 if w.chance(0.7) else 3)
+        if w.chance(0.2):
+            joining.task.cancel()
+        open_ones = [one for one in web.listeners if one.open]
+        if open_ones and w.chance(0.6):
+            web.unregister(open_ones[w.scheduler.pick(len(open_ones))])
+        if w.chance(0.6):
+            call = job.notify("1" if w.chance(0.5) else "2", timeout=3.0)
+            if w.chance(0.2):
+                await w.moments()
+                call.cancel()
+
+
+@storm
+async def little_is_kept(w: World) -> None:
+    """Logs are trimmed to a few entries, and much is missed."""
+    webs = [await w.started(), await w.started()]
+    job = w.job()
+    w.server.keep = 1 + w.scheduler.pick(3)
+    listener = await w.registered(webs[0], "1", "2")
+    webs[1].register("1", since="start")
+    w.weather = drawn_weather(w)
+    w.weather.post_lost = 0.6
+    for _ in range(8):
+        job.notify("1" if w.chance(0.7) else "2", timeout=1.0)
+        await w.moments(0.3 if w.chance(0.8) else 6)
+        if w.chance(0.2) and listener.open:
+            webs[1].register("1", "2", since=listener.cursor)
+
+
+@storm
+async def secrets(w: World) -> None:
+    """With a secret: rows and entries carry MACs; and the clocks of the hosts jump."""
+    w.secrets = (b"s" * 24,)
+    w.may_refuse = "the clock"
+    webs = [await w.started(), await w.started()]
+    job = w.job()
+    await w.registered(webs[0], "1")
+    await w.registered(webs[1], "1", "2")
+    w.weather = drawn_weather(w)
+    for _ in range(5):
+        job.notify("1" if w.chance(0.6) else "2", timeout=3.0)
+        await w.moments(1)
+        runtime = [webs[0].runtime, webs[1].runtime, job.runtime][w.scheduler.pick(3)]
+        runtime.skew_seconds += w.scheduler.between(-400, 400) if w.chance(0.3) else w.scheduler.between(-5, 5)
+
+
+@storm
+async def submitting(w: World) -> None:
+    """Two jobs submit more than fits into a trip."""
+    web, jobs = await w.started(), [w.job(max_pending_bytes=900), w.job()]
+    await w.registered(web, "1", "2")
+    w.weather = drawn_weather(w)
+    for _ in range(5):
+        for job in jobs:
+            job.submit(["1", "2", "1"])
+        await w.moments(0.3)
+        if w.chance(0.3):
+            jobs[0].notify_many([("1", False), ("2", True), ("1", False)])

@@ -184,7 +184,7 @@ class Web:
 
     def reap(self) -> Task:
         """Reap once more than it does by itself."""
-        return self.group.spawn(_tried(self.core._reap()))  # noqa: SLF001
+        return self.group.spawn(_tried(self.core._reap))  # noqa: SLF001
 
     def cursor(self, *keys: str) -> Task:
         """Take a cursor; the task's result is it, or None."""
@@ -192,7 +192,7 @@ class Web:
 
     def beat(self) -> Task:
         """Beat once more than the heart does by itself."""
-        return self.group.spawn(_tried(self.core.beat()))
+        return self.group.spawn(_tried(self.core.beat))
 
     def register(self, *keys: str, since: str | None = None, stream: int = 0, reader_seconds: float = 0.0) -> Joining:
         """Begin to register a callback, or a stream of at most `stream` pending items."""
@@ -399,6 +399,10 @@ class Job:
         notes = [self._note((key,), ephemeral, None) for key, ephemeral in items]
         return self.group.spawn(self._notify_many(notes))
 
+    def submit(self, keys: Sequence[str]) -> Task:
+        """Submit a notification for each of these keys, in this order, and wait for the receipts."""
+        return self.group.spawn(self._submit([self._note((key,), False, None) for key in keys]))
+
     def kill(self) -> None:
         """Kill -9."""
         self.world.log(self.name, "KILLED")
@@ -449,6 +453,19 @@ class Job:
             self._check_receipt(note)
         return notes
 
+    async def _submit(self, notes: list[Note]) -> None:
+        sendings = []
+        for note in notes:
+            sendings.append(self._prepare(note, None))
+            await self.core.submit(sendings[-1])
+        for note, sending in zip(notes, sendings, strict=True):
+            if not await sending.wait(60.0):
+                self.world.violate(f"{note.id} was submitted and never came to an end")
+            if sending.error is None:
+                note.receipt = sending.receipt()
+                note.ended_at = self.world.moment()
+                self._check_receipt(note)
+
     def _check_failure(self, note: Note, error: StoreUnavailable) -> None:
         seconds = self.world.scheduler.now - note.began
         self.world.log(self.name, f"{note.id} failed: {error}")
@@ -485,9 +502,9 @@ async def _nothing() -> None:
     return None
 
 
-async def _tried(work: Coroutine[Any, Any, None]) -> None:
+async def _tried(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
-        await work
+        await work()
     except StoreUnavailable:
         return
 
