@@ -349,9 +349,9 @@ class Track:
         self._waiting[seat] = None
 
     def _stop_waiting(self, seat: Seat) -> None:
-        if self._waiting is not None:
-            self._waiting.pop(seat, None)
-            self._waiting = self._waiting or None
+        waiting = self._waiting or {}
+        waiting.pop(seat, None)
+        self._waiting = waiting or None
 
     def _how_far(self, position: Position) -> tuple[int, int]:
         if position == START:
