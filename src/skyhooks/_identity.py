@@ -24,6 +24,7 @@ class Identity:
         self._max_body_bytes = max_body_bytes
         self._label = label
         self._gone: set[str] = set()
+        self._drawn: set[str] = set()
         self._next: str | None = None
 
     @property
@@ -33,7 +34,10 @@ class Identity:
 
     def draw(self, instance_id: str, key: bytes, url: str | None, joined_at_ms: int) -> Instance:
         """Make the next incarnation; it becomes the present one with `assume`. `key` signs where there is no secret."""
+        if self._next is not None:
+            self._gone.add(self._next)
         self._next = instance_id
+        self._drawn.add(instance_id)
         return Instance(
             instance_id=instance_id,
             url=url,
@@ -58,6 +62,14 @@ class Identity:
     def displaces(self, instance_ids: Iterable[str]) -> None:
         """Remember whose place this instance has taken: their mail is answered 410."""
         self._gone.update(instance_ids)
+
+    def is_taken(self, holders: Sequence[str]) -> bool:
+        """Tell, of the live instances that have this one's URL, whether another process is among them.
+
+        A join that was given up may take effect after all: such an id is this process's own. Where nobody is live, it is
+        that if there was such a join.
+        """
+        return any(one not in self._drawn for one in holders) if holders else self._next is None
 
     def admit(self, audience: str, *, ping: bool = False) -> None:
         """Judge whom a request is meant for.

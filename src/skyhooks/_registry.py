@@ -290,12 +290,16 @@ class RegistryCore:
             self._token = renewal.token
             self._note(renewal.moved)
             return
-        if renewal.state is RenewalState.DISPLACED and self._url is not None:
+        if renewal.state is RenewalState.DISPLACED and self._url is not None and await self._is_taken(self._url):
             self._give_up_url(self._url)
         await self._join(self._draw())
         self._hooks.doubt(track.key for track in self._callbacks)
         self.counts["joined_again"] += 1
         log.warning("the lease had ended; joined again as %s with %d keys", self.instance_id, len(self._callbacks))
+
+    async def _is_taken(self, url: str) -> bool:
+        instances = await self._runtime.call(self._store.instances)
+        return self._identity.is_taken([one.instance_id for one in instances if one.url == url])
 
     def _give_up_url(self, url: str) -> None:
         self._url = None
