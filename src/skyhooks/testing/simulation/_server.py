@@ -227,6 +227,10 @@ class Server:
         yield from ()
         return {key: self._record(key).head for key in keys}
 
+    def _instances(self) -> Steps:
+        yield from ()
+        return [row.instance for row in self.rows.values() if row.expires > self._scheduler.now]
+
     def _targets(self, keys: Sequence[str]) -> Steps:
         yield from ()
         return {key: self._live(key) for key in keys}
@@ -353,6 +357,7 @@ class ServerStore:
     leave = "leave"
     positions = "positions"
     targets = "targets"
+    instances = "instances"
     read = "read"
     publish = "publish"
     reap = "reap"

@@ -192,7 +192,7 @@ class Web:
 
     def beat(self) -> Task:
         """Beat once more than the heart does by itself."""
-        return self.group.spawn(_tried(self.core.beat))
+        return self.group.spawn(_tried(self.core.beat) if self.alive else _nothing())
 
     def register(self, *keys: str, since: str | None = None, stream: int = 0, reader_seconds: float = 0.0) -> Joining:
         """Begin to register a callback, or a stream of at most `stream` pending items."""
