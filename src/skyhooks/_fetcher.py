@@ -58,9 +58,12 @@ class Fetcher:
     def attend_all(self) -> None:
         """Start a fetch for every track that needs one, as each heartbeat does."""
         for track in list(self._owing.values()):
-            if track.needy and self._callbacks.get(track.key) is track:
+            if self._callbacks.get(track.key) is not track:
+                del self._owing[track.key]
+            elif track.needy:
                 self._start(track)
-            else:
+            elif not track.fetching:
+                # While a read is under way nothing seems to be owed; it may yet fail.
                 del self._owing[track.key]
 
     # -- inside -----------------------------------------------------------------------------------
