@@ -1,0 +1,9 @@
+"""Runs the command line: `python -m skyhooks`."""
+
+from __future__ import annotations
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
