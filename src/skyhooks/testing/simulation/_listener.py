@@ -49,10 +49,17 @@ class Listener:
         """Whether its `register` has returned, and it has not been closed since."""
         return self.returned_at is not None and self.closed_at is None
 
-    def returned(self) -> None:
-        """Note that `register` has returned: from now on everything is owed."""
-        self.heads_after = self._heads()
+    def returned(self, registration: Registration) -> None:
+        """Note that `register` has returned: everything behind the store's own answer is owed."""
+        self.registration = registration
         self.lives_after = self._lives()
+        now = self._heads()
+        self.heads_after = {}
+        for seat in registration.seats:
+            key, head = seat.track.key, seat.limit
+            if head is None or not self._is_answer(key, head, now[key]):
+                self.web.world.violate(f"{self.name} begins at {head} of {key}, which was no head while it registered")
+            self.heads_after[key] = head
         self.returned_at = self.web.world.moment()
 
     def close(self) -> None:
@@ -95,6 +102,15 @@ class Listener:
 
     def _heads(self) -> dict[str, Position | None]:
         return {key: self.web.world.server.head(key) for key in self.keys}
+
+    def _is_answer(self, key: str, head: Position, now: Position | None) -> bool:
+        """Tell whether this was the log's head at some time since `register` was called."""
+        before = self.heads_before[key]
+        if not self._was_between(key, head.epoch):
+            return False
+        low = before.seq if before is not None and before.epoch == head.epoch else 0
+        high = now.seq if now is not None and now.epoch == head.epoch else head.seq
+        return low <= head.seq <= high or head.epoch in self.web.world.server.rewound
 
     def _lives(self) -> dict[str, int]:
         return {key: len(self.web.world.server.lives.get(key, ())) for key in self.keys}
@@ -173,16 +189,17 @@ class Listener:
         if key in self.from_start:
             floor = self.web.world.server.floors.get((key, epoch), 0)
             return "" if self._skippable(key, epoch, floor, seq) else f"what is behind the floor {floor} was left out"
+        after = self.heads_after[key] if self.heads_after else None
+        if after is not None:
+            if after.epoch != epoch:
+                return "it is of another epoch, and no gap was told"
+            if seq < after.seq:
+                return f"it was published before registering, when the head was {after.seq}"
+            return "" if self._skippable(key, epoch, after.seq, seq) else f"what is behind {after.seq} was left out"
         before = self.heads_before[key]
         if before is not None and before.epoch == epoch and seq < before.seq:
             return f"it was published before registering, when the head was {before.seq}"
-        if self.heads_after is None:
-            return ""
-        after = self.heads_after[key]
-        if after is None or after.epoch != epoch:
-            same = before is not None and before.epoch == epoch
-            return "" if same or self._was_between(key, epoch) else "it is of another epoch, and no gap was told"
-        return "" if self._skippable(key, epoch, after.seq, seq) else f"what is behind {after.seq} was left out"
+        return ""
 
     def _was_between(self, key: str, epoch: str) -> bool:
         """Tell whether an epoch that was neither before nor after registering may have been in between."""
@@ -204,7 +221,7 @@ class Listener:
         server = self.web.world.server
         if before[0] != after[0]:
             lives = server.lives.get(key, [])
-            return after[0] in lives and (before[0] not in lives or lives.index(before[0]) < lives.index(after[0]))
+            return before[0] in lives and after[0] in lives and lives.index(before[0]) < lives.index(after[0])
         if after[1] > before[1]:
             return after[1] <= server.floors[key, after[0]]
         return after[1] < before[1] and after[0] in server.rewound

@@ -274,8 +274,7 @@ class Web:
             listener.close()
             raise
         else:
-            listener.registration = registration
-            listener.returned()
+            listener.returned(registration)
             world.log(self.name, f"{listener.name} is registered")
 
     async def _subscribe(self, listener: Listener, since: str | None, size: int, reader_seconds: float) -> None:
@@ -290,8 +289,8 @@ class Web:
             listener.close()
             raise
         listener.stream = stream
-        listener.registration = stream.registration
-        listener.returned()
+        if stream.registration is not None:
+            listener.returned(stream.registration)
         world.log(self.name, f"{listener.name} is a stream of {listener.keys}")
         task = world.scheduler.current
         self.protected.add(task)
