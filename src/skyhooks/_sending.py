@@ -181,8 +181,11 @@ class Sending:
         ]
 
     def fail(self, error: Exception) -> None:
-        """End without a receipt."""
-        self.error = error
+        """End without a receipt, unless there is one by now."""
+        with self.lock:
+            if self.done:
+                return
+            self.error = error
         self._finish()
 
     def address(self, parcels: Sequence[Parcel]) -> None:
