@@ -29,6 +29,7 @@ class Server:
         self.requests = []
         self.connections = 0
         self.ending = threading.Event()
+        self._arrived = threading.Condition()
         self._socks = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -46,6 +47,10 @@ class Server:
         for thread in self._threads:
             thread.join(5)
             assert not thread.is_alive()
+
+    def wait_for_requests(self, count):
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: len(self.requests) >= count, 5)
 
     def _accept(self):
         while True:
@@ -65,7 +70,9 @@ class Server:
                 sock = stack.enter_context(self._context.wrap_socket(sock, server_side=True))
             self._socks.append(sock)
             while request := read_request(sock):
-                self.requests.append(request)
+                with self._arrived:
+                    self.requests.append(request)
+                    self._arrived.notify_all()
                 self._answer(sock)
                 if not self._often:
                     return

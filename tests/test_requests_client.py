@@ -304,7 +304,7 @@ def test_a_target_keeps_few_threads_and_none_of_the_others_time(client):
 def test_twenty_hung_targets_do_not_delay_a_healthy_one_snd(client):
     with hanging() as hung, Server() as healthy, ThreadPoolExecutor(21) as threads:
         posts = [threads.submit(client.post, post_to(hung, seconds=1.0)) for _ in range(20)]
-        wait_until(lambda: len(hung.requests) == 20)
+        hung.wait_for_requests(20)
         began = time.monotonic()
         assert client.post(post_to(healthy)).status == 200
         assert time.monotonic() - began < 0.5

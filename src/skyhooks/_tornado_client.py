@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.httputil import HTTPHeaders, HTTPInputError
-from tornado.iostream import StreamClosedError
+from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError, SimpleAsyncHTTPClient
 
 from ._faults import fault_of, timed_out
@@ -120,7 +120,7 @@ class TornadoClient:
             await self._client.fetch(request, raise_error=False)
         except HTTPTimeoutError as error:
             return Answer(fault=Fault.TIMEOUT, error=f"{Fault.TIMEOUT.value}: {error}")
-        except (HTTPClientError, StreamClosedError) as error:
+        except (HTTPClientError, HTTPInputError, StreamClosedError, UnsatisfiableReadError) as error:
             return reading.answer() if reading.enough else reading.cut(error)
         except RuntimeError:  # its owner has closed it
             return Answer(fault=Fault.RESET, error="the AsyncHTTPClient has been closed")
@@ -190,7 +190,7 @@ class _Reading:
 
     def cut(self, error: Exception) -> Answer:
         """Return what an answer is worth that did not come to its end."""
-        if self._too_long:
+        if self._too_long or isinstance(error, UnsatisfiableReadError):
             return Answer(fault=Fault.PROTOCOL, error=f"{Fault.PROTOCOL.value}: its head is too long")
         if isinstance(error, (HTTPStreamClosedError, StreamClosedError)):
             return Answer(fault=Fault.RESET, error=f"{Fault.RESET.value}: the connection ended before the answer")
