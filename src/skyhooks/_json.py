@@ -135,8 +135,9 @@ def _is_plain(data: object) -> bool:  # noqa: C901 - a call per value would doub
     each value becomes a byte at least.
     """
     room = MAX_DATA_BYTES
+    depth = 0
     level: list[Any] = [data]
-    for depth in range(MAX_DEPTH + 1):
+    while level:
         below: list[Any] = []
         for value in level:
             kind = type(value)
@@ -161,8 +162,7 @@ def _is_plain(data: object) -> bool:  # noqa: C901 - a call per value would doub
                     return False
             elif value is not None and kind is not bool:
                 return False
-        if not below:
-            break
+        depth += 1
         level = below
     return True
 
