@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from ._values import Answer, Post
-from .abc import STORE_SECONDS
+from .abc import STORE_SECONDS, Task
 from .exceptions import StoreUnavailable
 
 log = logging.getLogger("skyhooks")
@@ -68,6 +68,7 @@ class AsyncioRuntime:
         self._instant_store = instant_store
         self._pool = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="skyhooks-store")
         self._tasks: set[asyncio.Future[Any]] = set()
+        self._closing = False
 
     def token(self) -> str:
         """Draw 32 hexadecimal digits."""
@@ -79,10 +80,13 @@ class AsyncioRuntime:
             return function(*args)
         work = asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
         try:
-            async with asyncio.timeout(STORE_SECONDS):
-                return await work
-        except TimeoutError:
-            raise StoreUnavailable(f"the store took longer than {STORE_SECONDS:g} s") from None
+            # asyncio.timeout would throw away an answer that a loop which was busy for so long has not yet seen.
+            await asyncio.wait((work,), timeout=STORE_SECONDS)
+            if not work.done():
+                raise StoreUnavailable(f"the store took longer than {STORE_SECONDS:g} s")
+            return work.result()
+        finally:
+            work.cancel()
 
     async def post(self, post: Post) -> Answer:
         """Make one attempt."""
@@ -92,8 +96,11 @@ class AsyncioRuntime:
         """Wait."""
         await asyncio.sleep(seconds)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a coroutine beside this one."""
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> Task:
+        """Run a coroutine beside this one; nothing any more once the runtime is being closed."""
+        if self._closing:
+            coroutine.close()
+            return _NOTHING
         task = asyncio.get_running_loop().create_task(coroutine)
         self.keep(task)
         return task
@@ -123,6 +130,7 @@ class AsyncioRuntime:
 
     async def close(self) -> None:
         """Cancel what runs, and wait for it; then close client and threads."""
+        self._closing = True
         current = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not current]
         for task in tasks:
@@ -130,6 +138,14 @@ class AsyncioRuntime:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Nothing:
+    def cancel(self) -> None:
+        """Do nothing: there is nothing."""
+
+
+_NOTHING = _Nothing()
 
 
 def _log_failure(error: BaseException) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Generator, Sequence
 from types import coroutine
 from typing import Any, Protocol, runtime_checkable
 
-from ._sockets import Exchange, ready
+from ._exchange import Exchange
+from ._sockets import ready
 from ._values import Answer, Post
 
 

@@ -27,7 +27,6 @@ class _Request:
 
     def __init__(
         self,
-        settled: Future[None],
         *,
         add: Sequence[str] = (),
         remove: Sequence[str] = (),
@@ -35,7 +34,7 @@ class _Request:
         registration: Registration | None = None,
         since: Since | None = None,
     ) -> None:
-        self.settled = settled
+        self.settled: Future[None] | None = None
         self.add = add
         self.remove = remove
         self.refresh = refresh
@@ -77,18 +76,16 @@ class Hooks:
         Raises:
             StoreUnavailable: within `STORE_SECONDS`, queueing included; the keys are unsure then.
         """
-        await self._send(
-            _Request(self._runtime.future(), add=registration.keys, registration=registration, since=since)
-        )
+        await self._send(_Request(add=registration.keys, registration=registration, since=since))
 
     async def remove(self, keys: Sequence[str]) -> None:
         """Have the hooks of keys that nobody wants removed; where that fails, `settle` does it."""
         self.doubt(keys)
-        await self._try(_Request(self._runtime.future(), remove=keys))
+        await self._try(_Request(remove=keys))
 
     async def refresh(self, keys: Sequence[str]) -> None:
         """Look at the heads of held keys, and add their hooks where they are missing (PROTOCOL 14)."""
-        await self._try(_Request(self._runtime.future(), refresh=keys))
+        await self._try(_Request(refresh=keys))
 
     async def settle(self) -> None:
         """Write every hook that is unsure; ends at the first failure."""
@@ -96,7 +93,7 @@ class Hooks:
         for begin in range(0, len(keys), MAX_KEYS_PER_TRIP):
             chunk = keys[begin : begin + MAX_KEYS_PER_TRIP]
             wanted = [key for key in chunk if self._callbacks.get(key)]
-            if not await self._try(_Request(self._runtime.future(), add=wanted, remove=chunk)):
+            if not await self._try(_Request(add=wanted, remove=chunk)):
                 return
 
     # -- inside -----------------------------------------------------------------------------------
@@ -111,9 +108,11 @@ class Hooks:
     async def _send(self, request: _Request) -> None:
         if self._lane.put(request):
             await self._lane.lead((request,))
-        elif not await request.settled.wait(STORE_SECONDS):
-            request.abandoned = True
-            raise StoreUnavailable(f"the store took longer than {STORE_SECONDS:g} s; try again")
+        else:
+            settled = request.settled = self._runtime.future()
+            if not await settled.wait(STORE_SECONDS):
+                request.abandoned = True
+                raise StoreUnavailable(f"the store took longer than {STORE_SECONDS:g} s; try again")
         if request.error is not None:
             raise request.error
 
@@ -123,7 +122,8 @@ class Hooks:
         await self._part([request for request in current if request.refresh], self._refresh)
         await self._part([request for request in current if request.remove], self._remove)
         for request in current:
-            request.settled.set(None)
+            if request.settled is not None:
+                request.settled.set(None)
 
     async def _part(self, requests: list[_Request], step: Callable[[list[_Request]], Awaitable[None]]) -> None:
         if not requests:

@@ -40,6 +40,9 @@ class MemoryStore:
     A forked child starts with an empty one.
     """
 
+    instant = True
+    """Its operations wait for nothing: an event loop may call them in place."""
+
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._retention, options = take_retention(parts.query)
