@@ -26,6 +26,7 @@ from ..._track import Offer, Plan, Track
 from ..._values import Page, Position
 from ..._wire import WireItem, encode_item
 from ...exceptions import BodyRejected
+from ._run import Result, run_schedule
 from ._server import Server, Steps
 
 Change = tuple[type | ModuleType, str, object]
@@ -49,6 +50,15 @@ class Mutation:
             for owner, name, value in self.changes:
                 stack.enter_context(patch.object(owner, name, value))
             yield
+
+    def first_caught(self, seed: int = 0) -> Result | None:
+        """Run its scenario without the rule until the checker notices; None if it does not."""
+        with self.applied():
+            for one in range(seed, seed + self.within):
+                result = run_schedule(one, self.scenario)
+                if result.violation is not None:
+                    return result
+        return None
 
 
 MUTATIONS: dict[str, Mutation] = {}
