@@ -48,9 +48,12 @@ class Recorder:
         self.dispatched.set()
 
 
-class Impatient(WebhookHandler):
-    body_seconds = 0.3
+class HardlyLingering(WebhookHandler):
     linger_seconds = 0.3
+
+
+class Impatient(HardlyLingering):
+    body_seconds = 0.3
 
 
 @contextlib.asynccontextmanager
@@ -413,7 +416,7 @@ def test_htp_a_refusal_can_be_read_by_a_peer_that_first_sends_its_whole_body():
 def test_a_refused_peer_that_goes_on_sending_is_closed_soon():
     async def scenario():
         async with (
-            mounted(Recorder(), handler=Impatient) as port,
+            mounted(Recorder(), handler=HardlyLingering) as port,
             connected(port) as (reader, writer),
             asyncio.timeout(SECONDS),
         ):

@@ -85,7 +85,7 @@ class RequestsClient:
             answer = self._attempt(post, endpoint, deadline)
             with self._lock:
                 attempt.ended = True
-                self._hanging[its_peer] -= attempt.abandoned
+                self._count_hanging(its_peer, -attempt.abandoned)
             attempt.answers.put(answer)
 
         try:
@@ -99,7 +99,12 @@ class RequestsClient:
         finally:
             with self._lock:
                 attempt.abandoned = not attempt.ended
-                self._hanging[its_peer] += attempt.abandoned
+                self._count_hanging(its_peer, attempt.abandoned)
+
+    def _count_hanging(self, its_peer: Peer, change: int) -> None:
+        self._hanging[its_peer] += change
+        if not self._hanging[its_peer]:
+            del self._hanging[its_peer]
 
     def _attempt(self, post: Post, endpoint: Endpoint, deadline: float) -> Answer:
         try:
