@@ -1,0 +1,49 @@
+"""The README's two programs run as they stand there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).parent.parent / "README.md"
+LIMIT_SECONDS = 30
+
+
+def program(name: str) -> str:
+    found = re.search(rf"<!-- {name} -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert found, f"no program {name!r} in the README"
+    return found[1]
+
+
+def test_a_result_goes_from_the_job_of_the_readme_to_its_web_side(tmp_path):
+    web = subprocess.Popen([sys.executable, "-c", program("web")], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    try:
+        job = run_until_somebody_waits(tmp_path)
+        line = web.stdout.readline()
+    finally:
+        web.terminate()
+        web.communicate(timeout=LIMIT_SECONDS)
+    assert line.strip() == "account=42 {'rows': 12}"
+    assert "callbacks have it" in job
+
+
+def run_until_somebody_waits(folder):
+    """The job may be first: then the web side finds the result in the log, and the job, run twice, does no harm."""
+    job = subprocess.run(
+        [sys.executable, "-c", program("job")],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=True,
+    )
+    return job.stdout
+
+
+def test_the_programs_are_as_short_as_is_said():
+    web = [line for line in program("web").splitlines() if line.strip()]
+    job = [line for line in program("job").splitlines() if line.strip()]
+    assert len(web) <= 10
+    assert len(job) <= 5
