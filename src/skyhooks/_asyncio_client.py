@@ -72,7 +72,10 @@ class Client:
         try:
             if connection is not None:
                 answer = await connection.exchange(post, endpoint)
-            if connection is None or connection.was_dead(answer):
+                if connection.was_dead(answer):
+                    connection.abort()
+                    connection = None
+            if connection is None:
                 connection = await self._connect(post, endpoint)
                 answer = await connection.exchange(post, endpoint)
             if connection.reusable:

@@ -58,6 +58,7 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._connections: set[_Inbound] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._closing = False
         self._port = 0
 
     async def start(self, host: str, port: int, ssl: tls.SSLContext | None = None) -> None:
@@ -89,7 +90,9 @@ class Listener:
         """Accept nothing more, let written answers flow for a second at most, close all connections. Twice is fine."""
         if self._server is None or self._sweeper is None:
             return
+        self._closing = True
         self._sweeper.cancel()
+        await _stop_accepting(self._server)
         self._server.close()
         ended = [connection.close() for connection in self._connections]
         if ended:
@@ -106,7 +109,9 @@ class Listener:
     def opened(self, connection: _Inbound) -> None:
         """Take note of a connection; where there are too many, the one that has been idle longest has to go."""
         self._connections.add(connection)
-        if len(self._connections) > self._max_connections:
+        if self._closing:
+            connection.abort()
+        elif len(self._connections) > self._max_connections:
             idle = [one for one in self._connections if one.http.idle and one is not connection]
             min(idle, key=lambda one: one.http.deadline, default=connection).abort()
 
@@ -209,6 +214,17 @@ class _Inbound(asyncio.Protocol):
             self._listener.dispatch()
         except Exception as error:  # noqa: BLE001  # the connection has nothing to do with it
             _log("dispatching callbacks", error)
+
+
+async def _stop_accepting(server: asyncio.Server) -> None:
+    """Accept nothing more, and wait until asyncio has made connections of what it had accepted: that takes three turns.
+
+    Closing the server before that leaves such a socket open for ever (3.11: it fails to attach, in silence).
+    """
+    for listening in server.sockets:
+        asyncio.get_running_loop().remove_reader(listening.fileno())
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def _log(what: str, error: Exception) -> None:

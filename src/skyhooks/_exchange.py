@@ -122,7 +122,10 @@ class Exchange:
         try:
             if connection is not None:
                 answer = yield from connection.exchange(post, endpoint)
-            if connection is None or connection.was_dead(answer):
+                if connection.was_dead(answer):
+                    connection.abort()
+                    connection = None
+            if connection is None:
                 connection = _Connection((yield from self._connect(endpoint)))
                 yield from connection.secure(endpoint, self._world.context)
                 answer = yield from connection.exchange(post, endpoint)
