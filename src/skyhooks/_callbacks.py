@@ -48,6 +48,11 @@ class Callbacks:
                 unwanted.append(track.key)
         return unwanted
 
+    def close(self) -> None:
+        """Unseat everybody: whatever is still under way calls nobody."""
+        for registration in self.registrations(list(self._tracks)):
+            self.discard(registration)
+
     def rotate(self, count: int) -> list[str]:
         """Return the next `count` wanted keys of a round through all of them (PROTOCOL 14)."""
         if not self._rotation:

@@ -166,6 +166,7 @@ class RegistryCore:
         except SkyhooksError as error:
             log.warning("could not leave (%s): the lease ends by itself in %g s", error, self._lease_seconds)
         self._identity.closed = True
+        self._callbacks.close()
 
     # -- registrations ----------------------------------------------------------------------------
 
