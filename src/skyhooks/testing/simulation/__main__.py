@@ -11,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor
 from . import MUTATIONS, SCENARIOS, Summary, run_schedule, run_schedules, scenario_of
 
 CHUNK = 1000
-SHOWN = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,6 +38,8 @@ def _run(options: argparse.Namespace) -> int:
     began = time.monotonic()
     summary = Summary()
     for part in _parts(options):
+        for result in part.violations:
+            _show(f"\n{result.violation}\n  --replay {result.seed} --scenario {result.scenario}")
         summary.add(part)
         done = summary.schedules.total()
         rate = done / (time.monotonic() - began)
@@ -48,8 +49,6 @@ def _run(options: argparse.Namespace) -> int:
         if summary.schedules[name]:
             broken = sum(result.scenario == name for result in summary.violations)
             _show(f"{name:32} {summary.schedules[name]:8} schedules {broken:6} violations")
-    for result in summary.violations[:SHOWN]:
-        _show(f"{result.violation}\n  --replay {result.seed} --scenario {result.scenario}")
     return 1 if summary.violations else 0
 
 

@@ -22,6 +22,7 @@ def settle(world: World) -> None:
         _check_owed(web)
     _probe(world)
     scheduler.run(scheduler.now + PROBE_SECONDS)
+    _wait_between_beats(world)
     for web in _running(world):
         _check_owed(web)
         _check_rest(web)
@@ -55,6 +56,14 @@ def _probe(world: World) -> None:
     job = world.job()
     for key in list(world.server.records):
         job.notify(key[2:])
+
+
+def _wait_between_beats(world: World) -> None:
+    for _ in range(40):
+        if not any(web.core._beating for web in _running(world)):  # noqa: SLF001
+            return
+        world.scheduler.run(world.scheduler.now + 0.1)
+    world.violate("a heartbeat never ends")
 
 
 def _check_owed(web: Web) -> None:

@@ -303,8 +303,8 @@ class Web:
                 news = self.runtime.future()
                 stream.wake = lambda news=news: news.set(None)  # type: ignore[misc]
                 await news.wait(None)
-        await self.core.close_stream(stream)
         listener.close()
+        await self.core.close_stream(stream)
 
     async def _unregister(self, listener: Listener) -> None:
         self.world.log(self.name, f"{listener.name} unregisters")
