@@ -1,0 +1,85 @@
+"""What the demo's parent tells the processes that it starts, and how these notice that it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from threading import Thread
+
+import msgspec
+
+GOODBYE = b"q"
+GRACE_SECONDS = 3.0
+"""How long a process may take to leave."""
+LEASE_SECONDS = 6.0
+HEARTBEAT_SECONDS = 2.0
+"""Shorter than the defaults: nobody wants to watch a demo for half a minute to see a heartbeat repair something."""
+
+
+class WebOrder(msgspec.Struct, frozen=True):
+    """What a web process is told."""
+
+    scratch: str
+    """The demo's own directory."""
+    store: str
+    keys: dict[str, str]
+    name: str
+    host: str
+    port: int
+    origins: list[str]
+    """Where the page comes from, which connects across ports."""
+
+
+class JobOrder(msgspec.Struct, frozen=True):
+    """What a job is told; the paths are arguments of their own, since they may be no text."""
+
+    scratch: str
+    store: str
+    keys: dict[str, str]
+    number: int
+    files: int
+    """How many to read at most."""
+    seconds: float
+    """How long to take about it, so that there is something to see."""
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """What a web process answers, once it serves."""
+
+    framework: str
+    instance_id: str
+
+
+class JobReport(msgspec.Struct, frozen=True):
+    """What a job answers, once it has ended."""
+
+    notifications: int
+    failed: int
+    reached: int
+    outcomes: list[str]
+
+
+def say(report: Ready | JobReport) -> None:
+    """Answer the parent."""
+    print(msgspec.json.encode(report).decode(), flush=True)
+
+
+def when_parent_ends(scratch: str, leave: Callable[[], object]) -> None:
+    """Call `leave`, in a thread, when the parent says so or is gone; end by force if that does not help.
+
+    The parent holds the other end of standard input: whatever kills it closes that. Then nobody is left to remove
+    its directory but its children.
+    """
+
+    def wait() -> None:
+        orphaned = os.read(sys.stdin.fileno(), 1) != GOODBYE
+        leave()
+        if orphaned:
+            shutil.rmtree(scratch, ignore_errors=True)
+        time.sleep(GRACE_SECONDS)
+        os._exit(1)
+
+    Thread(target=wait, name="skyhooks-demo-parent", daemon=True).start()
