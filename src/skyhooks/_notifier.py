@@ -9,27 +9,27 @@ from itertools import count
 from operator import attrgetter
 from threading import Lock
 
+from ._backlog import Backlog
 from ._delivery import Names, TargetLane
 from ._json import encode_data
 from ._keys import canonical_keys
 from ._lane import Lane
 from ._policy import NOTIFY_SECONDS
 from ._sending import Parcel, Sending
-from ._signing import Key, entry_mac, instance_key, row_mac, verify_mac
-from ._values import Entry, Instance, Outcome, Position, Published, Receipt
+from ._signing import entry_mac, verify_mac
+from ._targets import Targets
+from ._values import Entry, Instance, Position, Published, Receipt
 from ._wire import MAX_NOTIFICATIONS, encode_item
-from .abc import STORE_SECONDS, Future, Runtime, Store
-from .exceptions import NotStarted, QueueFull, SkyhooksError, StoreUnavailable
+from .abc import STORE_SECONDS, Runtime, Store
+from .exceptions import NotStarted, StoreUnavailable
 
 log = logging.getLogger("skyhooks")
 
 MAX_PUBLISH_BYTES = 262_144
-TARGETS_SECONDS = 1.0
-"""How long an ephemeral notification may go by targets that were looked up before."""
-MAX_CACHED_KEYS = 10_000
-MAX_LANES = 4096
 
 Keys = Mapping[str, object]
+Leads = dict[TargetLane, list[Parcel]]
+"""Lanes that were idle, and what their first trips carry."""
 
 
 class NotifierCore:
@@ -53,17 +53,11 @@ class NotifierCore:
         self._runtime = runtime
         self._secrets = tuple(secrets)
         self._timeout_seconds = timeout_seconds
-        self._max_pending_bytes = max_pending_bytes
         self._lock = Lock()
-        self._queue_lock = Lock()
         self._sender = runtime.token()
-        self._names = Names(self._sender)
         self._counter = count(1)
-        self._lanes: dict[str, TargetLane] = {}
-        self._targets: dict[str, tuple[float, tuple[Instance, ...]]] = {}
-        self._submitted: dict[int, Sending] = {}
-        self._pending_bytes = 0
-        self._room: list[Future[None]] = []
+        self._targets = Targets(store, runtime, self._secrets, Names(self._sender))
+        self._backlog = Backlog(runtime, max_pending_bytes, self.counts)
         self._lane: Lane[Sending] = Lane(
             runtime,
             self._publish,
@@ -121,28 +115,12 @@ class NotifierCore:
         Raises:
             QueueFull: `block` is false and `max_pending_bytes` are waiting.
         """
-        while not self._admit(sending):
-            if not block:
-                raise QueueFull(self._max_pending_bytes)
-            await self._wait_for_room(sending)
+        await self._backlog.admit(sending, block=block)
         self._lane.post(sending)
-
-    async def _wait_for_room(self, sending: Sending) -> None:
-        room: Future[None] = self._runtime.future()
-        with self._queue_lock:
-            if self._fits(sending):
-                return
-            self._room.append(room)
-        await room.wait(None)
 
     async def flush(self, timeout_seconds: float) -> bool:
         """Wait until all that was submitted has its receipt; False when the time ran out first."""
-        deadline = self._runtime.now() + timeout_seconds
-        waiting = list(self._submitted.copy().values())
-        for sending in waiting:
-            if not await sending.wait(deadline - self._runtime.now()):
-                return False
-        return True
+        return await self._backlog.flush(timeout_seconds)
 
     async def interest(self, keys: Keys) -> list[Instance]:
         """Return the live instances that hold any of these keys.
@@ -161,7 +139,9 @@ class NotifierCore:
 
     async def _send(self, sendings: Sequence[Sending]) -> Sequence[Sending]:
         try:
-            await self._enter([one for one in sendings if one.ephemeral and self._is_cached(one)], self._ring_cached)
+            await self._enter(
+                [one for one in sendings if one.ephemeral and self._targets.knows(one.keys)], self._ring_cached
+            )
             await self._enter([one for one in sendings if not one.addressed], self._queue)
             for sending in sendings:
                 await self._settled(sending)
@@ -242,21 +222,9 @@ class NotifierCore:
         return [entry_mac(self._secrets[0], key, sending.id, sending.data) for key in sending.keys]
 
     async def _look_up(self, sendings: list[Sending]) -> None:
-        uncached = [sending for sending in sendings if not self._is_cached(sending)]
-        keys = list(dict.fromkeys(key for sending in uncached for key in sending.keys))
-        found = await self._runtime.call(self._store.targets, keys) if keys else {}
-        if len(self._targets) + len(found) > MAX_CACHED_KEYS:
-            self._targets.clear()
-        until = self._runtime.now() + TARGETS_SECONDS
-        for key, targets in found.items():
-            self._targets[key] = (until, targets)
+        await self._targets.look_up(list(dict.fromkeys(key for sending in sendings for key in sending.keys)))
         for sending in sendings:
             self._address_ephemeral(sending)
-
-    def _is_cached(self, sending: Sending) -> bool:
-        now = self._runtime.now()
-        cached = [self._targets.get(key) for key in sending.keys]
-        return all(one is not None and one[0] > now for one in cached)
 
     # -- who is rung ------------------------------------------------------------------------------
 
@@ -272,7 +240,7 @@ class NotifierCore:
     def _address_ephemeral(self, sending: Sending) -> None:
         parcels: dict[str, Parcel] = {}
         for key in sending.keys:
-            _, targets = self._targets.get(key, (0.0, ()))
+            targets = self._targets.known(key)
             if targets:
                 _pack(parcels, sending, targets, _item(sending, key, None))
         self._route(sending, list(parcels.values()))
@@ -295,7 +263,7 @@ class NotifierCore:
         return not self._secrets or verify_mac(macs, entry.mac)
 
     def _route(self, sending: Sending, parcels: list[Parcel]) -> None:
-        ways = [(parcel, self._way(parcel)) for parcel in parcels]
+        ways = [(parcel, self._targets.way(parcel)) for parcel in parcels]
         sending.address(parcels)
         leads = sending.leads
         for parcel, lane in ways:
@@ -307,80 +275,6 @@ class NotifierCore:
                 leads[lane].append(parcel)
             elif lane.lane.put(parcel):
                 leads[lane] = [parcel]
-
-    def _way(self, parcel: Parcel) -> TargetLane | None:
-        target = parcel.target
-        if target.url is None:
-            parcel.decide(parcel.overdue_outcome, "it fetches by itself")
-            return None
-        lane = self._lanes.get(target.instance_id)
-        if lane is not None and (lane.target is target or lane.target == target):
-            return lane
-        key, problem = self._key_for(target)
-        if key is None:
-            log.warning("%s is not called: %s", target.instance_id, problem)
-            parcel.decide(Outcome.BLOCKED, problem)
-            return None
-        return self._open_lane(target, key)
-
-    def _open_lane(self, target: Instance, key: Key) -> TargetLane:
-        lane = TargetLane(self._runtime, target, key, self._names, self._bury)
-        with self._lock:
-            if len(self._lanes) >= MAX_LANES:
-                self._lanes = {name: one for name, one in self._lanes.items() if not one.lane.idle}
-            standing = self._lanes.get(target.instance_id)
-            if standing is not None and standing.target == target:
-                return standing
-            self._lanes[target.instance_id] = lane
-        return lane
-
-    def _key_for(self, target: Instance) -> tuple[Key | None, str]:
-        if self._secrets:
-            macs = (row_mac(one, target.instance_id, target.url, target.joined_at_ms) for one in self._secrets)
-            if not verify_mac(macs, target.mac):
-                return None, "its row was not written by a holder of this secret"
-            return Key(instance_key(self._secrets[0], target.instance_id)), ""
-        if target.signing_key is None:
-            return None, "it asks for a secret that this notifier does not have; give it the same secret="
-        return Key(target.signing_key), ""
-
-    async def _bury(self, instance_id: str) -> None:
-        with self._lock:
-            self._lanes.pop(instance_id, None)
-        try:
-            await self._runtime.call(self._store.leave, instance_id)
-        except SkyhooksError as error:
-            log.warning("the hooks of %s, which is gone, stay until its lease ends: %s", instance_id, error)
-
-    # -- what is queued ---------------------------------------------------------------------------
-
-    def _admit(self, sending: Sending) -> bool:
-        sending.on_done = self._discharge
-        with self._queue_lock:
-            if not self._fits(sending):
-                return False
-            self._pending_bytes += sending.size
-        self._submitted[id(sending)] = sending
-        return True
-
-    def _fits(self, sending: Sending) -> bool:
-        pending = self._pending_bytes
-        return not pending or pending + sending.size <= self._max_pending_bytes
-
-    def _discharge(self, sendings: Sequence[Sending]) -> None:
-        freed = sum([sending.size for sending in sendings if self._submitted.pop(id(sending), None) is not None])
-        with self._queue_lock:
-            self._pending_bytes -= freed
-            room, self._room = self._room, []
-        for waiter in room:
-            waiter.set(None)
-        for sending in sendings:
-            if sending.error is not None:
-                self.counts["submit_failed"] += 1
-                log.error("a submitted notification was not published: %s", sending.error)
-
-
-Leads = dict[TargetLane, list[Parcel]]
 
 
 def _first_trip(sendings: Sequence[Sending]) -> list[Sending]:

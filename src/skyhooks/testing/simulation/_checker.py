@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from ..._values import Delivery, Outcome
+from ._job import Note
 from ._listener import Listener
 from ._scheduler import Endless
-from ._world import FINE, Note, Web, World
+from ._weather import FINE
+from ._web import Web
+from ._world import World
 
 BEAT_SECONDS = 11.0
 CATCH_UP_SECONDS = 3 * BEAT_SECONDS + 3.5
@@ -27,7 +30,7 @@ def settle(world: World) -> None:
         _check_owed(web)
         _check_rest(web)
     for job in world.jobs:
-        _check_lanes(world, job.name, [job.core._lane, *(one.lane for one in job.core._lanes.values())])  # noqa: SLF001
+        _check_lanes(world, job.name, [job.core._lane, *(one.lane for one in job.core._targets._lanes.values())])
     for note in world.notes:
         _check_receipt(note)
     _check_joins(world)
@@ -60,7 +63,7 @@ def _probe(world: World) -> None:
 
 def _wait_between_beats(world: World) -> None:
     for _ in range(40):
-        if not any(web.core._beating for web in _running(world)):  # noqa: SLF001
+        if not any(web.core._beating for web in _running(world)):
             return
         world.scheduler.run(world.scheduler.now + 0.1)
     world.violate("a heartbeat never ends")
@@ -78,20 +81,20 @@ def _check_owed(web: Web) -> None:
 
 def _check_rest(web: Web) -> None:
     world, core = web.world, web.core
-    hooks, fetcher = core._hooks, core._fetcher  # noqa: SLF001
-    wanted = {track.key for track in core._callbacks}  # noqa: SLF001
+    hooks, fetcher = core._hooks, core._fetcher
+    wanted = {track.key for track in core._callbacks}
     stored = world.server.hooked(core.instance_id)
     if wanted != stored:
         world.violate(f"{web.name} wants {sorted(wanted)} and has hooks on {sorted(stored)}")
-    if hooks._unsure:  # noqa: SLF001
-        world.violate(f"{web.name} is still unsure of {sorted(hooks._unsure)}")  # noqa: SLF001
-    for track in core._callbacks:  # noqa: SLF001
+    if hooks._unsure:
+        world.violate(f"{web.name} is still unsure of {sorted(hooks._unsure)}")
+    for track in core._callbacks:
         if track.needy or track.fetching:
             world.violate(f"{web.name} is stuck fetching {track.key}")
-    if fetcher._workers or fetcher._queue or fetcher._lingering:  # noqa: SLF001
+    if fetcher._workers or fetcher._queue or fetcher._lingering:
         world.violate(f"{web.name} has fetches under way")
-    _check_lanes(world, web.name, [hooks._lane])  # noqa: SLF001
-    left = [task for task in web.group.tasks if task not in core._tasks and task not in web.protected]  # noqa: SLF001
+    _check_lanes(world, web.name, [hooks._lane])
+    left = [task for task in web.group.tasks if task not in core._tasks and task not in web.protected]
     if left:
         world.violate(f"{web.name} has {len(left)} tasks that never end")
     keys = {key for listener in web.listeners if listener.closed_at is None for key in listener.keys}
@@ -118,7 +121,7 @@ def _check_receipt(note: Note) -> None:
 
 
 def _check_count(note: Note, web: Web, delivery: Delivery) -> None:
-    certain = [one for one in _certain(note, web) if any(id == note.id for id, _ in one.got)]
+    certain = [one for one in _certain(note, web) if any(name == note.id for name, _ in one.got)]
     possible = [
         one
         for one in web.listeners
