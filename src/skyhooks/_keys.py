@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from uuid import UUID
 
 from .exceptions import InvalidKey
@@ -13,6 +14,7 @@ MAX_VALUE_BYTES = 256
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
 _VALUE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}\Z")
+_PLAIN = (int, str)
 _KEY = re.compile(_NAME.pattern.removesuffix(r"\Z") + "=" + _VALUE.pattern)
 
 
@@ -23,6 +25,10 @@ def canonical_keys(keys: Mapping[str, object]) -> tuple[str, ...]:
         InvalidKey: with what is wrong and what would be right.
 
     """
+    if type(keys) is dict and len(keys) == 1:
+        ((name, value),) = keys.items()
+        if type(value) in _PLAIN:
+            return _single(name, value)
     if not isinstance(keys, Mapping):
         raise InvalidKey(f'keys are a mapping such as {{"account": 42}}, not {_kind(keys)}')
     found: dict[str, None] = {}
@@ -40,6 +46,13 @@ def canonical_keys(keys: Mapping[str, object]) -> tuple[str, ...]:
     if len(found) > MAX_KEYS:
         raise InvalidKey(f"{len(found)} keys in one mapping; at most {MAX_KEYS} are taken, use several calls")
     return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def _single(name: object, value: object) -> tuple[str, ...]:
+    """Remember the commonest mapping of all: most jobs name one key, and the same ones again and again."""
+    checked = _checked_name(name)
+    return (f"{checked}={_text(checked, value)}",)
 
 
 def split_key(key: str) -> tuple[str, str]:
