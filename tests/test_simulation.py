@@ -25,6 +25,7 @@ def test_a_rule_that_is_switched_off_is_missed(name: str) -> None:
     caught = MUTATIONS[name].first_caught()
 
     assert caught is not None
+    assert "Error(" not in (caught.violation or ""), "it broke the core instead of a rule"
     assert run_schedule(caught.seed, caught.scenario).violation is None, "the rule is back on"
 
 

@@ -6,7 +6,8 @@ A schedule is named by its scenario and its seed, and the same two give the same
 
 from __future__ import annotations
 
-from ._mutations import MUTATIONS, Mutation
+from . import _later_mutations, _mutations  # noqa: F401 - they add their mutations
+from ._mutation import MUTATIONS, Mutation
 from ._run import SCENARIOS, Result, Summary, run_schedule, run_schedules, scenario_of
 
 __all__ = [

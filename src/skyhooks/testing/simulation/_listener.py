@@ -11,7 +11,7 @@ from ..._values import Position
 
 if TYPE_CHECKING:
     from ..._stream import Stream
-    from ._world import Web
+    from ._web import Web
 
 Place = tuple[str, int]
 
@@ -147,7 +147,7 @@ class Listener:
     def _take_gap(self, gap: Gap) -> None:
         world = self.web.world
         key = gap.key
-        after = next(((epoch, seq) for name, epoch, seq in gap._positions if name == key), None)  # noqa: SLF001
+        after = next(((epoch, seq) for name, epoch, seq in gap._positions if name == key), None)
         place, before = self.places[key], (gap.before.epoch, gap.before.seq)
         if after is None:
             world.violate(f"{self.name} was told a gap without a place behind it")
@@ -228,7 +228,7 @@ class Listener:
 
     def _check_cursor(self, key: str, place: Place, what: Notification | Gap) -> None:
         own: Place | None = place
-        positions = what._positions  # noqa: SLF001 - decoding it for each call would take too long
+        positions = what._positions
         if positions is None:
             self.cursor = what.cursor
             return
@@ -246,9 +246,7 @@ class Listener:
             problem = ""
         elif place is None:
             problem = self._start_problem(key, *told)
-        elif place[0] != told[0]:
-            problem = f"is at {place}"
-        elif told[1] < place[1] or not self._skippable(key, told[0], place[1], told[1]):
+        elif place[0] != told[0] or told[1] < place[1] or not self._skippable(key, told[0], place[1], told[1]):
             problem = f"is at {place}"
         else:
             problem = ""

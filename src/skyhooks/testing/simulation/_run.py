@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ... import _ping
+from . import _later_traces  # noqa: F401 - it adds its scenarios
 from ._checker import endless, play, settle
 from ._scheduler import Endless
 from ._storms import STORMS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..._values import (
     Entry,
@@ -17,6 +17,7 @@ from ..._values import (
     Renewal,
     RenewalState,
 )
+from ...abc import Store
 from ...backends._tokens import make_token, take_token
 from ...exceptions import StoreUnavailable
 from ._scheduler import Scheduler
@@ -361,3 +362,6 @@ class ServerStore:
     read = "read"
     publish = "publish"
     reap = "reap"
+
+
+STORE = cast(Store, ServerStore())

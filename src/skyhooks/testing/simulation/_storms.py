@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._runtime import Weather
+from ._weather import Weather
 from ._world import Scenario, World
 
 STORMS: dict[str, Scenario] = {}
@@ -75,7 +75,7 @@ async def stuck_store(w: World) -> None:
     w.weather = Weather(store_late=0.7, slow=0.3)
     for _ in range(5):
         web.register("1" if w.chance(0.3) else "2")
-        job.notify("1", timeout=4.0)
+        job.notify("1", timeout_seconds=4.0)
         if w.chance(0.3):
             job.notify_many([("1", False), ("2", True)])
         await w.moments(1.5)
@@ -90,7 +90,7 @@ async def cursors(w: World) -> None:
     listener = await w.registered(webs[0], "1", "2", since="start" if w.chance(0.5) else None)
     w.weather = drawn_weather(w)
     for number in range(6):
-        job.notify(*[("1",), ("2",), ("2", "1")][w.scheduler.pick(3)], timeout=3.0, ephemeral=w.chance(0.1))
+        job.notify(*[("1",), ("2",), ("2", "1")][w.scheduler.pick(3)], timeout_seconds=3.0, ephemeral=w.chance(0.1))
         await w.moments(0.3 if w.chance(0.8) else 6)
         if w.chance(0.4):
             web = webs[number % 2]
@@ -114,7 +114,7 @@ async def streams(w: World) -> None:
         since = "start" if w.chance(0.5) else None
         web.register(*keys, since=since, stream=1 + w.scheduler.pick(3), reader_seconds=w.scheduler.between(0.01, 1))
     for _ in range(10):
-        job.notify("1" if w.chance(0.7) else "2", timeout=3.0, ephemeral=w.chance(0.1))
+        job.notify("1" if w.chance(0.7) else "2", timeout_seconds=3.0, ephemeral=w.chance(0.1))
         await w.moments(0.05 if w.chance(0.8) else 2)
         if w.chance(0.1):
             open_ones = [one for one in web.listeners if one.open]
@@ -132,7 +132,7 @@ async def outage(w: World) -> None:
     await w.registered(webs[1], "2")
     w.weather = Weather(store_late=0.3, store_after=0.3)
     webs[1].register("1")
-    job.notify("2", timeout=2.0)
+    job.notify("2", timeout_seconds=2.0)
     await w.moments(0.1)
     w.weather = Weather(store_down=True)
     await w.moments(60)
@@ -142,7 +142,7 @@ async def outage(w: World) -> None:
     w.weather.store_late = 0.2
     for _ in range(4):
         webs[0].beat() if w.chance(0.5) else webs[1].reap()
-        job.notify("2", timeout=2.0)
+        job.notify("2", timeout_seconds=2.0)
         await w.moments(4)
 
 
@@ -158,7 +158,7 @@ async def late_joins(w: World) -> None:
     w.weather = Weather(store_late=0.4, store_after=0.4, only=("join",))
     for _ in range(4):
         web.beat()
-        job.notify("1", timeout=2.0)
+        job.notify("1", timeout_seconds=2.0)
         await w.moments(6)
     await w.sleep(10)
 
@@ -200,7 +200,7 @@ async def stopping(w: World) -> None:
         web.register("1")
         web.register("1", stream=2, reader_seconds=0.3)
     for number in range(5):
-        job.notify("1", timeout=3.0)
+        job.notify("1", timeout_seconds=3.0)
         await w.moments(0.2)
         if number == 2:
             webs[0].stop()
@@ -217,7 +217,7 @@ async def pulling(w: World) -> None:
     web.register("1", since="start")
     other.register("1")
     for _ in range(4):
-        job.notify("1", timeout=3.0, ephemeral=w.chance(0.1))
+        job.notify("1", timeout_seconds=3.0, ephemeral=w.chance(0.1))
         await w.moments(3)
 
 
@@ -236,7 +236,7 @@ async def leaving_and_joining(w: World) -> None:
         if open_ones and w.chance(0.6):
             web.unregister(open_ones[w.scheduler.pick(len(open_ones))])
         if w.chance(0.6):
-            call = job.notify("1" if w.chance(0.5) else "2", timeout=3.0)
+            call = job.notify("1" if w.chance(0.5) else "2", timeout_seconds=3.0)
             if w.chance(0.2):
                 await w.moments()
                 call.cancel()
@@ -253,7 +253,7 @@ async def little_is_kept(w: World) -> None:
     w.weather = drawn_weather(w)
     w.weather.post_lost = 0.6
     for _ in range(8):
-        job.notify("1" if w.chance(0.7) else "2", timeout=1.0)
+        job.notify("1" if w.chance(0.7) else "2", timeout_seconds=1.0)
         await w.moments(0.3 if w.chance(0.8) else 6)
         if w.chance(0.2) and listener.open:
             webs[1].register("1", "2", since=listener.cursor)
@@ -270,7 +270,7 @@ async def secrets(w: World) -> None:
     await w.registered(webs[1], "1", "2")
     w.weather = drawn_weather(w)
     for _ in range(5):
-        job.notify("1" if w.chance(0.6) else "2", timeout=3.0)
+        job.notify("1" if w.chance(0.6) else "2", timeout_seconds=3.0)
         await w.moments(1)
         runtime = [webs[0].runtime, webs[1].runtime, job.runtime][w.scheduler.pick(3)]
         runtime.skew_seconds += w.scheduler.between(-400, 400) if w.chance(0.3) else w.scheduler.between(-5, 5)
