@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 
+from skyhooks import UrlPolicy
 from skyhooks._values import Post
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -18,7 +19,7 @@ def post_to(server, *, body=b'{"v":1}', seconds=3.0, path="/", host="127.0.0.1",
 
 
 class Server:
-    """Runs `answer(sock)` in a thread for each connection, once a request has been read; `requests` has their bytes."""
+    """Runs `answer(sock)` in a thread for each connection, once a request has been read; `requests` has their bytes, `peers` whence."""
 
     def __init__(self, answer=None, *, context=None, often=False):
         self._answer = answer or (lambda sock: sock.sendall(OK))
@@ -27,6 +28,7 @@ class Server:
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self._listening.getsockname()[1]
         self.requests = []
+        self.peers = []
         self.connections = 0
         self.ending = threading.Event()
         self._arrived = threading.Condition()
@@ -72,6 +74,7 @@ class Server:
             while request := read_request(sock):
                 with self._arrived:
                     self.requests.append(request)
+                    self.peers.append(sock.getpeername())
                     self._arrived.notify_all()
                 self._answer(sock)
                 if not self._often:
@@ -141,6 +144,13 @@ def dripping(data, **options):
     with Server(**options) as server:
         server._answer = drip(data, server.ending)
         yield server
+
+
+class NoPolicy(UrlPolicy):
+    """Permits nothing at all."""
+
+    def permits(self, host, address):
+        return False
 
 
 def free_port():

@@ -16,6 +16,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from hostile import (
     OK,
+    NoPolicy,
     Server,
     dripping,
     flood,
@@ -150,9 +151,9 @@ def test_a_name_of_which_one_address_is_forbidden_is_blocked(monkeypatch):
 
 
 def test_the_own_url_is_not_asked_about():
-    policy = UrlPolicy(allow=["10.0.0.0/8"])
     with Server() as server:
-        assert post_once(post_to(server, own=True), policy=policy).status == 200
+        assert post_once(post_to(server), policy=NoPolicy()).fault is Fault.BLOCKED
+        assert post_once(post_to(server, own=True), policy=NoPolicy()).status == 200
 
 
 def test_a_name_is_resolved_by_the_client_s_own_resolver_in_the_end():
