@@ -169,7 +169,7 @@ def test_the_body_of_a_redirect_is_not_read_either_snd(client):
 
 def test_proxies_and_passwords_of_the_environment_are_ignored_snd(client, monkeypatch, tmp_path):
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login me password word\n")
+    netrc.write_text("machine 127.0.0.1 login me password word\n", encoding="utf-8")
     monkeypatch.setenv("NETRC", str(netrc))
     with Server() as proxy, Server() as server:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
