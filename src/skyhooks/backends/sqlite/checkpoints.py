@@ -78,7 +78,7 @@ class Checkpointer:
         self._done = self._pages
         try:
             self._run(_move, _WAIT_SECONDS)
-        except SkyhooksError as error:
+        except (SkyhooksError, apsw.Error) as error:
             log.warning("a checkpoint failed; the next one tries again: %s", error)
 
 

@@ -161,7 +161,7 @@ class Log:
 
     def _remembered_nonce(self, id: str) -> str | None:
         since = self._now - self._db.retention.dedupe_seconds
-        nonce: str | None = self._db.value(_NONCE, (self.key_id, id, self._forgotten, since))
+        nonce: str | None = self._db.value(_NONCE, (self.key_id, id, since))
         return nonce
 
     def _remember(self, publication: Publication) -> None:
@@ -177,7 +177,7 @@ _SAVE = "UPDATE keys SET seq = ?, floor = ?, bytes = ?, oldest = ?, remembered =
 _SAVE_DUE = _SAVE.replace(" WHERE", ", due = ? WHERE")  # keys_due is written only where it has to be
 _INSERT = f"INSERT INTO entries (key_id, {_ENTRY}, appended, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _BY_ID = f"SELECT {_ENTRY} FROM entries WHERE key_id = ? AND id = ?"
-_NONCE = "SELECT nonce FROM remembered WHERE key_id = ? AND id = ? AND ordinal > ? AND appended > ?"
+_NONCE = "SELECT nonce FROM remembered WHERE key_id = ? AND id = ? AND appended > ?"
 _FORGET = """
 DELETE FROM remembered
 WHERE key_id = ?

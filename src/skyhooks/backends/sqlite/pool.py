@@ -145,7 +145,8 @@ class Pool:
         found = files.identify(self._path)
         if self._identity is not None and found != self._identity:
             self._leave(found, deadline)
-        connection = self._idle_one(found)
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
         if connection is None:
             may_create = (self.pid, self._path) not in _opened
             connection = connect(
@@ -154,16 +155,6 @@ class Pool:
             self._adopt(connection)
         connection.wait_until(deadline)
         return connection
-
-    def _idle_one(self, identity: Identity | None) -> Connection | None:
-        while True:
-            with self._lock:
-                if not self._idle:
-                    return None
-                connection = self._idle.pop()
-            if connection.identity == identity:
-                return connection
-            connection.close(checkpoint=False)
 
     def _adopt(self, connection: Connection) -> None:
         with self._lock:

@@ -82,6 +82,14 @@ class HookTests(StoreTests):
         store.remove_hooks(instance.instance_id, [key], removed)
         assert (instance.instance_id in held_by(store, key)) == stands
 
+    def test_a_hook_keeps_its_number_when_it_is_added_beside_a_new_one(self, store: Store) -> None:
+        instance, key = an_instance(), a_key()
+        store.join(instance, LONG)
+        store.add_hooks(instance.instance_id, [key], 5)
+        store.add_hooks(instance.instance_id, [key, a_key()], 3)
+        store.remove_hooks(instance.instance_id, [key], 4)
+        assert held_by(store, key) == {instance.instance_id}
+
     def test_a_removed_hook_may_be_added_with_a_smaller_number(self, store: Store) -> None:
         instance, key = an_instance(), a_key()
         store.join(instance, LONG)

@@ -138,6 +138,16 @@ class InstanceTests(StoreTests):
             token = renewal.token
             assert renewal.moved == {key: published.position}
 
+    def test_a_key_that_moves_again_is_reported_though_another_one_moved_between(self, store: Store) -> None:
+        instance, key, other = an_instance(), a_key(), a_key()
+        token = store.join(instance, LONG).token
+        store.add_hooks(instance.instance_id, [key, other], 1)
+        publish(store, key)
+        publish(store, other)
+        token = store.renew(instance.instance_id, LONG, token).token
+        publish(store, key)
+        assert key in store.renew(instance.instance_id, LONG, token).moved
+
     def test_each_instance_is_told_of_its_own(self, store: Store) -> None:
         one, other, key = an_instance(), an_instance(), a_key()
         tokens = {instance: store.join(instance, LONG).token for instance in (one, other)}

@@ -6,7 +6,14 @@ import os
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ..._values import Instance, Position, Publication, Reaped, RenewalState, Retention
 from ...abc import Store
@@ -53,6 +60,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.name = os.urandom(8).hex()
         self.sent = 0
         self.epochs = {"f" * 16}
+
+    @initialize()
+    def begin_with_holders(self) -> None:
+        for number in (0, 1):
+            self.join(number, None)
+            self.add_hooks(number, [0, 1, 2], 0)
 
     @rule(id=IDS, url=URLS)
     def join(self, id: int, url: str | None) -> None:
