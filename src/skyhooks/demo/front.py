@@ -101,8 +101,8 @@ class Front:
 
     @property
     def store(self) -> str:
-        """Where the processes meet."""
-        return self._cluster.store
+        """Where the processes meet; how long it keeps what, it knows by itself."""
+        return self._cluster.store.partition("?")[0]
 
     @property
     def key(self) -> str:
