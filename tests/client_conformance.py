@@ -38,6 +38,14 @@ def endless(head, chunk):
     return script
 
 
+def silent(address):
+    """Ask for a connection that is not waited for: it fills the queue of who does not accept."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.connect_ex(address)
+    return sock
+
+
 class ClientConformance:
     """Subclass it with `open(policy, **options)`, which returns what has `post_all(posts)` and `close()`."""
 
@@ -256,6 +264,27 @@ class ClientConformance:
         [answer] = client.post_all([post(f"http://127.0.0.1:{port}/")])
         assert answer.fault is Fault.REFUSED
         assert "refused" in answer.error
+
+    def test_connection_has_a_second_to_come_about(self, client):
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as listening:
+            address = listening.getsockname()
+            with socket.create_connection(address), silent(address), silent(address):
+                started = time.monotonic()
+                [answer] = client.post_all([post(f"http://127.0.0.1:{address[1]}/")])
+                elapsed = time.monotonic() - started
+        assert answer.fault is Fault.TIMEOUT
+        assert "no connection within 1 s" in answer.error
+        assert 0.9 < elapsed < 2.0
+
+    def test_next_address_of_a_name_is_tried(self, client, monkeypatch):
+        def several(*_, **__):
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
+
+        addresses = ["8.8.8.8", "127.0.0.9", "127.0.0.1"]
+        with Served() as served:
+            monkeypatch.setattr(socket, "getaddrinfo", several)
+            [answer] = client.post_all([post(f"http://name.invalid:{served.listener.port}/")])
+        assert answer.status == 200
 
     def test_unknown_name_is_told(self, client):
         answers = client.post_all([post("http://name.invalid/"), post(f"http://{'x' * 70}.invalid/")])

@@ -49,38 +49,40 @@ class TestClient(ClientConformance):
         return client.post_all(posts)
 
     def test_cancelled_post_closes_its_connection_and_gives_up_its_turn(self):
-        gone = threading.Event()
+        connected, gone = threading.Event(), threading.Event()
 
         def script(sock, number):
             if number == 0:
+                connected.set()
                 assert is_closed(sock)
                 gone.set()
             else:
                 answering(OK)(sock, number)
 
-        async def cancel_one():
-            task = asyncio.create_task(client.client.post(post(peer.url)))
-            waiting = asyncio.create_task(client.client.post(post(peer.url)))
-            given_up = asyncio.create_task(client.client.post(post(peer.url)))
-            await asyncio.sleep(0.05)
-            given_up.cancel()
-            task.cancel()
-            assert (await waiting).status == 200
-            await asyncio.wait([task, given_up])
-            return task.cancelled() and given_up.cancelled()
+        async def cancel_some():
+            tasks = [asyncio.create_task(client.client.post(post(peer.url))) for _ in range(4)]
+            await asyncio.to_thread(connected.wait, SECONDS)
+            for cancelled in (0, 1, 3):
+                tasks[cancelled].cancel()
+            await asyncio.wait(tasks)
+            return [task.cancelled() or task.result().status for task in tasks]
 
         client = self.open(UrlPolicy(), max_connections=1)
         with Peer(script) as peer:
-            assert client.run(cancel_one())
+            assert client.run(cancel_some()) == [True, True, 200, True]
             assert gone.wait(SECONDS)
             client.close()
 
     def test_turn_that_comes_to_a_cancelled_post_goes_to_the_next(self):
         async def cancel_as_the_turn_comes():
-            first = asyncio.create_task(client.client.post(post(peer.url)))
+            async def first_post():
+                answer = await client.client.post(post(peer.url))
+                second.cancel()
+                return answer
+
+            first = asyncio.create_task(first_post())
             second = asyncio.create_task(client.client.post(post(peer.url)))
             third = asyncio.create_task(client.client.post(post(peer.url)))
-            first.add_done_callback(lambda _: second.cancel())
             return (await first).status, (await third).status
 
         client = self.open(UrlPolicy(), max_connections=1)
@@ -101,24 +103,42 @@ class TestClient(ClientConformance):
             client.close()
         assert [answer.fault for answer in answers] == [Fault.RESET] * 2
 
-    def test_connection_that_is_lost_while_it_waits_is_forgotten(self):
-        ended = threading.Event()
+    def test_connection_that_is_lost_as_its_turn_comes_is_replaced(self):
+        async def lose_it_as_the_turn_comes():
+            async def first_post():
+                answer = await client.client.post(post(peer.url))
+                for connection in client.client._open:
+                    connection.abort()
+                return answer
 
-        def script(sock, number):
-            answering(OK)(sock, number) if number else sock.sendall(OK)
+            first = asyncio.create_task(first_post())
+            second = asyncio.create_task(client.client.post(post(peer.url)))
+            return (await first).status, (await second).status
 
-        async def look():
-            statuses = []
-            for _ in range(2):
-                statuses.append((await client.client.post(post(peer.url))).status)
-                await asyncio.sleep(0.05)
-            return statuses
-
-        client = self.open(UrlPolicy())
-        with Peer(script) as peer:
-            assert client.run(look()) == [200, 200]
+        client = self.open(UrlPolicy(), max_connections=1)
+        with Peer(answering(OK)) as peer:
+            assert client.run(lose_it_as_the_turn_comes()) == (200, 200)
             client.close()
-        assert not ended.is_set()
+        assert peer.accepted == 2
+
+    def test_answer_of_a_name_server_may_come_after_the_loop_has_ended(self, monkeypatch):
+        asked, over = threading.Event(), threading.Event()
+
+        def late(*_, **__):
+            asked.set()
+            over.wait(SECONDS)
+            raise socket.gaierror(socket.EAI_AGAIN, "late")
+
+        monkeypatch.setattr(socket, "getaddrinfo", late)
+        client = self.open(UrlPolicy())
+        [answer] = client.post_all([post("http://name.invalid/", timeout_seconds=0.1)])
+        client.close()
+        assert asked.is_set()
+        over.set()
+        for thread in threading.enumerate():
+            if thread.name == "skyhooks-resolver":
+                thread.join(SECONDS)
+        assert answer.fault is Fault.TIMEOUT
 
 
 # -- the listener -----------------------------------------------------------------------------------
@@ -268,6 +288,7 @@ def test_htp_five_hundred_at_once_are_all_answered(served):
     statuses = [read_answer(sock)[0] for sock in socks]
     for sock in socks:
         sock.close()
+    served.skip(0)
     assert statuses == [200] * 500
     assert served.dispatched == 500
 

@@ -202,7 +202,8 @@ class _Outbound(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """The next request may go this way."""
-        return self.http.reusable and not self._transport.get_write_buffer_size()
+        transport = self._transport
+        return self.http.reusable and not transport.get_write_buffer_size() and not transport.is_closing()
 
     def was_dead(self, answer: Answer) -> bool:
         """Tell whether the peer had closed this connection before it read the request: as if it had not been sent."""
@@ -248,6 +249,7 @@ async def _connect_first(addresses: Addresses, port: int) -> socket.socket:
     """Connect to the first address that answers; each gets an even share of the time that is left."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + CONNECT_SECONDS
+    failure: OSError = no_connection()
     for index, address in enumerate(addresses):
         now = loop.time()
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
@@ -257,14 +259,13 @@ async def _connect_first(addresses: Addresses, port: int) -> socket.socket:
                 await loop.sock_connect(sock, (address, port))
         except OSError as error:
             sock.close()
-            if index == len(addresses) - 1:
-                raise error if error.args else no_connection() from None
+            failure = error if error.args else no_connection()
         except BaseException:
             sock.close()
             raise
         else:
             return sock
-    raise AssertionError("there is no name without addresses")
+    raise failure
 
 
 def settle(future: asyncio.Future[T], value: T) -> None:

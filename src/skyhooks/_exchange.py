@@ -155,15 +155,14 @@ class Exchange:
         if not self._post.own:
             addresses = self._world.policy.select(endpoint.host, addresses)
         deadline = time.monotonic() + CONNECT_SECONDS
-        for left in range(len(addresses), 0, -1):
-            address = addresses[-left]
+        failure: OSError = no_connection()
+        for index, address in enumerate(addresses):
             now = time.monotonic()
             try:
-                return (yield from _open(address, endpoint.port, now + (deadline - now) / left))
-            except OSError:
-                if left == 1:
-                    raise
-        raise AssertionError("there is no name without addresses")
+                return (yield from _open(address, endpoint.port, now + (deadline - now) / (len(addresses) - index)))
+            except OSError as error:
+                failure = error
+        raise failure
 
     def _resolve(self, host: str) -> Generator[Wait, None, Addresses]:
         literal = literal_address(host)
