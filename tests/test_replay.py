@@ -7,11 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyhooks._replay import (
-    KEEP_SECONDS,
-    MAX_ANSWER_BYTES_KEPT,
-    MAX_ANSWERS,
-    MAX_SENDERS,
-    WINDOW,
     Admission,
     ForeignWindow,
     Replay,
@@ -19,6 +14,7 @@ from skyhooks._replay import (
     split,
 )
 
+MIB = 1_048_576
 SENDER = "0123456789abcdef" * 2
 STEPS = st.lists(st.integers(-3000, 3000) | st.integers(-40, 40), max_size=120)
 
@@ -69,7 +65,7 @@ def test_rpl_what_is_fresh_agrees_with_a_set_of_all_counters(steps):
     counter = 5000
     for step in steps:
         counter = max(0, counter + step)
-        expected = counter not in had and counter > max(had, default=0) - WINDOW
+        expected = counter not in had and counter > max(had, default=0) - 1024
         assert (deliver(windows, counter) is Replay.FRESH) is expected
         if expected:
             had.add(counter)
@@ -85,21 +81,21 @@ def test_rpl_any_order_within_the_window_is_fresh_once(order, start):
 def test_rpl_the_window_reaches_back_1024_deliveries():
     windows = SenderWindows()
     deliver(windows, 5000)
-    assert deliver(windows, 5000 - WINDOW + 1) is Replay.FRESH
-    assert deliver(windows, 5000 - WINDOW) is Replay.REPEATED
+    assert deliver(windows, 5000 - 1023) is Replay.FRESH
+    assert deliver(windows, 5000 - 1024) is Replay.REPEATED
 
 
 def test_rpl_a_repetition_gets_the_first_answer_again_while_it_is_among_the_last_32():
     windows = SenderWindows()
-    for counter in range(MAX_ANSWERS + 1):
+    for counter in range(33):
         assert deliver(windows, counter) is Replay.FRESH
-    assert [deliver(windows, counter).answer for counter in (1, MAX_ANSWERS)] == [b"answer 1", b"answer 32"]
+    assert [deliver(windows, counter).answer for counter in (1, 32)] == [b"answer 1", b"answer 32"]
     assert deliver(windows, 0) is Replay.REPEATED
 
 
 def test_rpl_the_last_32_are_those_answered_last_whatever_their_counters():
     windows = SenderWindows()
-    for counter in range(0, MAX_ANSWERS * 20, 20):  # one of 20 targets
+    for counter in range(0, 32 * 20, 20):  # one of 20 targets
         deliver(windows, counter)
     assert deliver(windows, 0).answer == b"answer 0"
 
@@ -128,9 +124,9 @@ def test_rpl_asking_leaves_no_trace():
 def test_rpl_a_sender_is_forgotten_when_its_timestamps_are_stale_and_not_before():
     windows = SenderWindows()
     deliver(windows, 7, now=100.0)
-    assert deliver(windows, 7, now=100.0 + KEEP_SECONDS).answer == b"answer 7"
-    assert deliver(windows, 7, now=100.0 + 2 * KEEP_SECONDS).answer == b"answer 7"
-    assert windows.seen(SENDER, 7, 100.5 + 3 * KEEP_SECONDS) is Replay.FRESH
+    assert deliver(windows, 7, now=700.0).answer == b"answer 7"
+    assert deliver(windows, 7, now=1300.0).answer == b"answer 7"
+    assert windows.seen(SENDER, 7, 1900.5) is Replay.FRESH
     assert len(windows) == 0
 
 
@@ -152,18 +148,18 @@ def test_rpl_only_stale_senders_are_forgotten():
 
 def test_rpl_past_65536_senders_the_one_unheard_for_longest_is_forgotten():
     windows = SenderWindows()
-    for number in range(MAX_SENDERS):
+    for number in range(65_536):
         windows.remember(f"{number:032x}", 1, b"a", 0.0)
     windows.seen(f"{0:032x}", 1, 1.0)
     windows.remember("f" * 32, 1, b"a", 1.0)
-    assert len(windows) == MAX_SENDERS
+    assert len(windows) == 65_536
     assert windows.seen(f"{0:032x}", 1, 1.0).answer == b"a"
     assert windows.seen(f"{1:032x}", 1, 1.0) is Replay.FRESH
 
 
 def test_rpl_past_16_mib_the_oldest_answers_are_dropped_and_their_deliveries_stay_known():
     windows = SenderWindows()
-    answer = b"x" * (MAX_ANSWER_BYTES_KEPT // 16)
+    answer = b"x" * MIB
     for number in range(17):
         windows.remember(f"{number:032x}", 1, answer, 0.0)
     assert windows.seen(f"{0:032x}", 1, 0.0) is Replay.REPEATED
@@ -172,7 +168,7 @@ def test_rpl_past_16_mib_the_oldest_answers_are_dropped_and_their_deliveries_sta
 
 def test_rpl_answers_of_forgotten_senders_make_room():
     windows = SenderWindows()
-    answer = b"x" * (MAX_ANSWER_BYTES_KEPT // 2)
+    answer = b"x" * (8 * MIB)
     for start in range(4):
         now = start * 1000.0
         assert windows.seen(SENDER, 1, now) is Replay.FRESH
@@ -183,7 +179,7 @@ def test_rpl_answers_of_forgotten_senders_make_room():
 
 def test_rpl_answers_past_the_32nd_make_room():
     windows = SenderWindows()
-    answer = b"x" * (MAX_ANSWER_BYTES_KEPT // (MAX_ANSWERS + 1))
+    answer = b"x" * (16 * MIB // 33)
     windows.remember("f" * 32, 1, answer, 0.0)
     for counter in range(100):
         windows.remember(SENDER, counter, answer, 0.0)
@@ -223,7 +219,7 @@ def test_rpl_no_foreign_id_is_fresh_twice_within_600_seconds(deliveries):
     now = 0.0
     for webhook_id, pause in deliveries:
         now += pause
-        known = {one for one, at in heard.items() if now - at <= KEEP_SECONDS}
+        known = {one for one, at in heard.items() if now - at <= 600.0}
         expected = Admission.SEEN if webhook_id in known else Admission.FULL if len(known) == 3 else Admission.FRESH
         assert window.admit(webhook_id, now) is expected
         if expected is not Admission.FULL:
