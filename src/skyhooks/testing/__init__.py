@@ -1,23 +1,37 @@
-"""The conformance suites, and what they stand on. Each is imported when it is first asked for."""
+"""The conformance suites, what they stand on, and what users' own tests need. Each is imported when it is first asked for."""
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .adapter import Adapter, AdapterConformance
+    from .memory import in_memory
+    from .receiver import Received, Receiver, Reply
     from .store import StoreConformance
 
-__all__ = ["StoreConformance"]
+__all__ = ["Adapter", "AdapterConformance", "Received", "Receiver", "Reply", "StoreConformance", "in_memory"]
 
-_HOMES = {"StoreConformance": ".store"}
+_HOMES = {
+    "Adapter": ".adapter",
+    "AdapterConformance": ".adapter",
+    "Received": ".receiver",
+    "Receiver": ".receiver",
+    "Reply": ".receiver",
+    "StoreConformance": ".store",
+    "in_memory": ".memory",
+}
+_SUITES = (".adapter", ".store")
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import pytest
-
     module = f"{__name__}{_HOMES[name]}"
-    pytest.register_assert_rewrite(module)
+    if _HOMES[name] in _SUITES and module not in sys.modules:
+        import pytest
+
+        pytest.register_assert_rewrite(module)
     return getattr(import_module(module), name)
