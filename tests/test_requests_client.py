@@ -14,6 +14,7 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 
+from certificates import Certificate
 from hostile import (
     OK,
     NoPolicy,
@@ -25,7 +26,6 @@ from hostile import (
     post_to,
     redirect,
     says,
-    self_signed,
 )
 from skyhooks import Notifier, UrlPolicy
 from skyhooks._requests import MAX_HANGING, RequestsClient
@@ -236,10 +236,10 @@ def test_a_name_that_is_none_is_a_dns_fault_snd(client):
 
 
 def test_a_certificate_that_nobody_signed_is_a_tls_fault_snd(session, client, tmp_path):
-    context, certfile = self_signed(tmp_path)
-    with Server(context=context) as server:
+    certificate = Certificate(tmp_path / "pem")
+    with Server(context=certificate.server) as server:
         assert client.post(post_to(server, scheme="https")).fault is Fault.TLS
-        session.verify = certfile
+        session.verify = certificate.path
         assert client.post(post_to(server, scheme="https")).status == 200
     assert len(server.requests) == 1
 

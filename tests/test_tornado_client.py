@@ -14,6 +14,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
+from certificates import Certificate
 from hostile import (
     OK,
     NoPolicy,
@@ -25,7 +26,6 @@ from hostile import (
     post_to,
     redirect,
     says,
-    self_signed,
 )
 from skyhooks import UrlPolicy
 from skyhooks._tornado_client import TornadoClient
@@ -193,10 +193,10 @@ def test_a_name_that_is_none_is_a_dns_fault_snd():
 
 
 def test_a_certificate_that_nobody_signed_is_a_tls_fault_snd(tmp_path):
-    context, certfile = self_signed(tmp_path)
-    with Server(context=context) as server:
+    certificate = Certificate(tmp_path / "pem")
+    with Server(context=certificate.server) as server:
         assert post_once(post_to(server, scheme="https")).fault is Fault.TLS
-        assert post_once(post_to(server, scheme="https"), defaults={"ca_certs": certfile}).status == 200
+        assert post_once(post_to(server, scheme="https"), defaults={"ca_certs": certificate.path}).status == 200
     assert len(server.requests) == 1
 
 
