@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 
 import pytest
@@ -349,6 +350,22 @@ def test_idle_connection_lives_longer_and_line_ends_do_not_keep_it():
     assert connection.deadline == 85.0
     connection.feed(PLAIN[:1], 30.0)
     assert not connection.idle
+
+
+def test_rest_frees_an_idle_connection_and_never_half_a_request():
+    connection = ServerConnection(max_body_bytes=10, now=0.0)
+    events = []
+    for byte in bytewise(PLAIN + CHUNKED + PLAIN):
+        events += connection.feed(byte, 0.0)
+        connection.rest()
+    assert [event.body for event in events] == [b"{}"] * 3
+
+
+def test_idle_connection_does_not_hold_the_last_body():
+    connection = ServerConnection(max_body_bytes=10_000, now=0.0)
+    body = connection.feed(PLAIN.replace(b": 2", b": 9999") + b"x" * 9997, 0.0)[0].body
+    references = sys.getrefcount(body)  # `body` and the call's argument
+    assert references == 2
 
 
 def test_refused_peer_has_two_seconds_to_read_why():

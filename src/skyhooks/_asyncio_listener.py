@@ -122,8 +122,11 @@ class Listener:
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self.date = (("date", http_date(time.time())),)
         now = loop.time()
-        for connection in [one for one in self._connections if one.http.expired(now)]:
-            connection.abort()
+        for connection in self._connections:
+            if connection.http.expired(now):
+                connection.abort()
+            else:
+                connection.http.rest()
         self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep, loop)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Iterable
 
@@ -104,6 +105,12 @@ class ServerConnection:
     def eof(self) -> None:
         """Take note that the peer has ended; a request that is not complete is forgotten."""
         self._ended = True
+        self._reader.rest()
+
+    def rest(self) -> None:
+        """Free what an idle connection can do without; it is made again with the next byte."""
+        if self.idle:
+            self._reader.rest()
 
     @property
     def closing(self) -> bool:
@@ -209,23 +216,32 @@ class _Reader:
         self.turns = 0
         self.old = False
         self._max_body_bytes = max_body_bytes
-        self._parser = httptools.HttpRequestParser(self)
         self._overhead = Overhead()
         self._events: list[Event] = []
         self._upgrading = False
         self._resuming = False
         self._forget()
 
+    def __getattr__(self, name: str) -> httptools.HttpRequestParser:
+        # Reached only while the slot is empty: idle connections are many, and a parser is half of what one costs.
+        if name != "_parser":
+            raise AttributeError(name)
+        self._parser = httptools.HttpRequestParser(self)
+        return self._parser
+
+    def rest(self) -> None:
+        with contextlib.suppress(AttributeError):
+            del self._parser
+
     def read(self, data: bytes) -> list[Event]:
-        events: list[Event] = []
-        self._events = events
         turns = self.turns
         try:
             self._parse(data)
             if self.turns == turns:
                 self._count_silent(len(data))
         except _Refused as refused:
-            events.append(msgspec.structs.replace(refused.refusal, head_only=self._method == b"HEAD"))
+            self._events.append(msgspec.structs.replace(refused.refusal, head_only=self._method == b"HEAD"))
+        events, self._events = self._events, []  # kept here, the last body would live as long as the connection
         return events
 
     def _parse(self, data: bytes) -> None:
@@ -244,7 +260,7 @@ class _Reader:
 
     def _resume(self) -> None:
         """Ignore an upgrade that was offered: llhttp takes what follows for another protocol, so begin anew there."""
-        self._parser = httptools.HttpRequestParser(self)
+        self.rest()
         length = self._judged.get("content-length")
         framing = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
         self._upgrading = False
