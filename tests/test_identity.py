@@ -81,7 +81,8 @@ def test_before_it_has_joined_it_does_not_know_who_is_dead():
 def test_a_strangers_mail_is_misdirected():
     identity = make()
     become(identity, "me")
-    assert refusal(identity, "stranger") == (421, "not_this_instance", {})
+    for audience in ("stranger", ""):
+        assert refusal(identity, audience) == (421, "not_this_instance", {})
 
 
 def test_mail_of_those_it_displaced_is_answered_gone():

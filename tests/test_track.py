@@ -735,6 +735,60 @@ def test_a_notification_to_several_keys_calls_under_the_first_that_is_held():
     assert one.calls[1:] == [("both", "n2"), ("a", "n2")]
 
 
+def test_a_seat_that_moved_during_the_read_is_not_judged_by_it():
+    one = One()
+    one.register("live")
+    first = one.log.append("n1")
+    moves = one.register("moves")
+    plan, page = one.track.plan(), one.log.read(one.log.at(0))
+    one.offer(first)
+    one.offer(one.log.append("n2"))
+    one.track.park(moves.seats[0])
+    one.offer(one.log.append("n3"))
+    one.track.resume(moves.seats[0])
+    one.judge(plan, page)
+    one.fetch()
+    assert [what for name, what in one.calls if name == "moves"] == ["n2", "n3"]
+
+
+def test_what_waited_for_the_answer_is_called_with_the_places_of_all_keys():
+    one = One()
+    both = one.join("both", A, B)
+    head = one.log.head
+    one.offer(one.log.append("n1"))
+    both.begin({A: head, B: head}, {})
+    ((_, _, n1),) = one.dispatcher.outbox
+    assert decode_cursor(n1.cursor) == {key_hash(A): (head.epoch, 1), key_hash(B): (head.epoch, 0)}
+    assert not one.track.needy
+
+
+def test_after_a_gap_only_what_is_still_held_takes_room():
+    one = One()
+    one.register("r")
+    big = "x" * (_track.MAX_HELD_BYTES * 3 // 5)
+    sizes = ["n1", "n2", big, "n4", "n5", "n6", "n7", "n8", "n9", big]
+    pushes = [one.log.append(text) for text in sizes]
+    assert [one.offer(pushes[2]), one.offer(pushes[7])] == [Offer.TAKEN] * 2
+    one.log.trim(4)
+    one.judge(one.track.plan(), one.log.read(None, limit=1))
+    assert one.offer(pushes[9]) is Offer.TAKEN
+    one.fetch()
+    assert [what for _, what in one.calls] == ["trimmed", *sizes[4:]]
+
+
+def test_one_event_calls_all_who_are_live_also_in_a_new_epoch():
+    one = One()
+    for name in ("n1", "n2", "n3"):
+        one.log.append(name)
+    one.register("a")
+    one.register("b")
+    one.log.restart()
+    one.track.note(one.log.head)
+    one.fetch()
+    one.track.offer(one.log.append("n4"))
+    assert [count for _, count, _ in one.dispatcher.outbox] == [2]
+
+
 def test_counts_the_seats_that_have_it_or_will():
     one = One()
     one.register("live")

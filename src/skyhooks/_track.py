@@ -245,7 +245,6 @@ class Track:
                 self.look = True
             elif n.seq > head.seq:
                 self._hold(n)
-        self._drain()
 
     def _keep_early(self, n: Notification) -> Offer:
         if self._early is None:
