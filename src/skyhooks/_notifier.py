@@ -139,9 +139,13 @@ class NotifierCore:
 
     async def _send(self, sendings: Sequence[Sending]) -> Sequence[Sending]:
         try:
-            await self._enter(
-                [one for one in sendings if one.ephemeral and self._targets.knows(one.keys)], self._ring_cached
-            )
+            known = [one for one in sendings if one.ephemeral and self._targets.knows(one.keys)]
+            if len(known) == len(sendings):
+                await self._enter(known, self._ring_cached)
+            else:
+                # Their trips must not hold up what the store has yet to get.
+                for sending in known:
+                    self._address_ephemeral(sending)
             await self._enter([one for one in sendings if not one.addressed], self._queue)
             for sending in sendings:
                 await self._settled(sending)
