@@ -102,6 +102,7 @@ class Job:
             self._check_failure(note, error)
         note.ended_at = self.world.moment()
         self._check_receipt(note)
+        self._check_published(note)
         return note
 
     async def _notify_many(self, notes: list[Note]) -> list[Note]:
@@ -114,6 +115,7 @@ class Job:
             note.receipt = receipt
             note.ended_at = self.world.moment()
             self._check_receipt(note)
+            self._check_published(note)
         return notes
 
     async def _submit(self, notes: list[Note]) -> None:
@@ -134,6 +136,11 @@ class Job:
         self.world.log(self.name, f"{note.id} failed: {error}")
         if seconds > STORE_SECONDS + SLACK_SECONDS:
             self.world.violate(f"notify raised StoreUnavailable after {seconds:.2f} s")
+
+    def _check_published(self, note: Note) -> None:
+        seconds = self.runtime.published_at.get(note.nonce, note.began) - note.began
+        if seconds > STORE_SECONDS + SLACK_SECONDS:
+            self.world.violate(f"{note.id} was published only after {seconds:.2f} s")
 
     def _check_receipt(self, note: Note) -> None:
         receipt = note.receipt

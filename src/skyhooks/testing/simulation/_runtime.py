@@ -29,6 +29,8 @@ class Runtime:
         self.random = world.scheduler.random
         self.skew_seconds = 0.0
         self.published: dict[str, set[str]] = {}
+        """The targets that the store named, by the nonce of what was published."""
+        self.published_at: dict[str, float] = {}
 
     def now(self) -> float:
         return self._scheduler.now
@@ -84,6 +86,7 @@ class Runtime:
 
     def _note_targets(self, publications: Sequence[Any], answers: Sequence[Any]) -> None:
         for one, answer in zip(publications, answers, strict=True):
+            self.published_at[one.nonce] = self._scheduler.now
             names = {target.instance_id for target in answer.targets}
             self.published.setdefault(one.nonce, set()).update(names if answer.position is not None else ())
 

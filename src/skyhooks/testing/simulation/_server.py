@@ -80,6 +80,7 @@ class Server:
     def __init__(self, scheduler: Scheduler, *, keep: int) -> None:
         self._scheduler = scheduler
         self.keep = keep
+        self.page_entries = 500
         self.records: dict[str, Record] = {}
         self.rows: dict[str, Row] = {}
         self.history: dict[tuple[str, str], list[Entry]] = {}
@@ -244,7 +245,7 @@ class Server:
         floor = record.seq - len(record.entries)
         start = after.seq - floor if after is not None and after.epoch == record.epoch and after.seq >= floor else 0
         hidden = self._hidden(record) if self.majority else 0
-        entries = record.entries[start : min(start + limit, len(record.entries) - hidden)]
+        entries = record.entries[start : min(start + limit, start + self.page_entries, len(record.entries) - hidden)]
         return Page(record.epoch, floor, record.seq - hidden, tuple(entries))
 
     def _publish(self, publications: Sequence[Publication]) -> Steps:

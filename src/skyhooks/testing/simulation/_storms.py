@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from ... import _delivery, _fetcher, _hooks, _track
+from ..._notification import Gap, Notification
 from ._weather import Weather
+from ._web import Web
 from ._world import Scenario, World
 
 STORMS: dict[str, Scenario] = {}
@@ -17,6 +20,7 @@ def storm(work: Scenario) -> Scenario:
 def drawn_weather(w: World) -> Weather:
     """Draw a weather in which a part of everything fails."""
     draw = w.scheduler.between
+    w.server.page_entries = 1 + w.scheduler.pick(3) if w.chance(0.5) else 500
     return Weather(
         store_before=draw(0, 0.1),
         store_after=draw(0, 0.1),
@@ -104,22 +108,23 @@ async def cursors(w: World) -> None:
 
 @storm
 async def streams(w: World) -> None:
-    """Slow readers with next to no room."""
-    web, job = await w.started(), w.job()
+    """Slow readers with next to no room, who come back to another process with the cursor of what they have read."""
+    webs, job = [await w.started(), await w.started()], w.job()
     if w.chance(0.3):
         w.server.keep = 4
     w.weather = drawn_weather(w)
-    for number in range(3):
-        keys = [("1",), ("1", "2"), ("2",)][number]
-        since = "start" if w.chance(0.5) else None
-        web.register(*keys, since=since, stream=1 + w.scheduler.pick(3), reader_seconds=w.scheduler.between(0.01, 1))
+    for keys in (("1",), ("1", "2"), ("2",)):
+        _open_stream(w, webs[0], keys, "start" if w.chance(0.5) else None)
     for _ in range(10):
         job.notify("1" if w.chance(0.7) else "2", timeout_seconds=3.0, ephemeral=w.chance(0.1))
         await w.moments(0.05 if w.chance(0.8) else 2)
-        if w.chance(0.1):
-            open_ones = [one for one in web.listeners if one.open]
-            if open_ones:
-                web.unregister(open_ones[0])
+        open_ones = [one for web in webs for one in web.listeners if one.open]
+        if open_ones and w.chance(0.2):
+            one = open_ones[w.scheduler.pick(len(open_ones))]
+            one.web.unregister(one)
+            _open_stream(w, webs[w.scheduler.pick(2)], tuple(key[2:] for key in one.keys), one.cursor)
+        if w.chance(0.03):
+            w.server.renew_epochs()
     await w.sleep(5)
 
 
@@ -288,3 +293,82 @@ async def submitting(w: World) -> None:
         await w.moments(0.3)
         if w.chance(0.3):
             jobs[0].notify_many([("1", False), ("2", True), ("1", False)])
+
+
+@storm
+async def narrow_limits(w: World) -> None:
+    """Every limit of the core is small: few are held, few keys go with a trip, one fetch at a time."""
+    for module, name, value in (
+        (_track, "MAX_HELD", 1 + w.scheduler.pick(3)),
+        (_hooks, "MAX_KEYS_PER_TRIP", 1 + w.scheduler.pick(2)),
+        (_fetcher, "PAGE_ENTRIES", 1 + w.scheduler.pick(3)),
+        (_fetcher, "MAX_FETCHES", 1),
+        (_delivery, "MAX_NOTIFICATIONS", 2),
+    ):
+        w.narrow(module, name, value)
+    web, jobs = await w.started(max_body_bytes=1200), [w.job(), w.job()]
+    w.weather = drawn_weather(w)
+    for wanted in (("1", "2", "3"), ("2",), ("3", "4")):
+        web.register(*wanted, since="start" if w.chance(0.3) else None)
+    for _ in range(12):
+        keys = (("1",), ("3", "2"), ("4",))[w.scheduler.pick(3)]
+        jobs[w.scheduler.pick(2)].notify(*keys, timeout_seconds=3.0)
+        await w.moments(0.02 if w.chance(0.8) else 2)
+
+
+@storm
+async def callbacks_do_things(w: World) -> None:
+    """Callbacks let others run, register, unregister and notify, at once and before they return."""
+    web, job = await w.started(), w.job()
+    w.weather = drawn_weather(w)
+
+    def act(_: Notification | Gap) -> None:
+        what = w.scheduler.pick(6)
+        if what == 0:
+            w.scheduler.run(w.scheduler.now + 0.02)
+        elif what == 1 and len(web.listeners) < 12:
+            web.register("1", since="start" if w.chance(0.5) else None).listener.on_call = act
+        elif what == 2:
+            open_ones = [one for one in web.listeners if one.open]
+            if open_ones:
+                web.unregister(open_ones[w.scheduler.pick(len(open_ones))], eagerly=True)
+
+    for number in range(4):
+        listener = await w.registered(web, "1", stream=1 if number == 1 else 0, reader_seconds=0.05)
+        listener.on_call = act
+    for _ in range(6):
+        job.notify("1", timeout_seconds=3.0)
+        await w.moments(0.05)
+
+
+@storm
+async def both_kinds(w: World) -> None:
+    """Retained and ephemeral notifications in one call, and nobody answers."""
+    webs, job = [await w.started(), await w.started()], w.job()
+    await w.registered(webs[0], "1", "2")
+    await w.registered(webs[1], "2")
+    w.weather = Weather(post_lost=0.5, answer_lost=0.2, slow=0.1)
+    for _ in range(3):
+        job.notify_many([("2", True), ("1", False)] if w.chance(0.5) else [("1", False), ("2", True), ("2", False)])
+        await w.moments(1.5)
+
+
+@storm
+async def twins(w: World) -> None:
+    """Two processes share a URL, and a POST reaches one or the other."""
+    w.may_refuse = "not_this_instance"
+    webs, job = [await w.started("http://10.0.0.5/"), w.web("http://10.0.0.5/")], w.job()
+    await w.registered(webs[0], "1")
+    webs[1].start()
+    await w.moments(0.1)
+    if webs[1].alive:
+        webs[1].register("1")
+    w.weather = drawn_weather(w)
+    w.weather.store_late = 0.0
+    for _ in range(4):
+        job.notify("1", timeout_seconds=3.0)
+        await w.moments(6)
+
+
+def _open_stream(w: World, web: Web, keys: tuple[str, ...], since: str | None) -> None:
+    web.register(*keys, since=since, stream=1 + w.scheduler.pick(3), reader_seconds=w.scheduler.between(0.01, 1))

@@ -231,9 +231,10 @@ class Joining:
 
     async def done(self) -> Listener:
         """Wait until it is registered, or has failed."""
-        if self.listener.returned_at is None and not self.task.done:
-            await self.task.wait()
-        return self.listener
+        listener = self.listener
+        while listener.returned_at is None and listener.closed_at is None and not self.task.done:
+            await listener.web.world.sleep(0.005)
+        return listener
 
 
 async def _nothing() -> None:

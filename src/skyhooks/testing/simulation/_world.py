@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 from ._job import Job, Note
 from ._listener import Listener
@@ -35,6 +38,7 @@ class World:
         self.newest_listens = False
         self.secrets: tuple[bytes, ...] = ()
         self.director = Group(self.scheduler, self._failed)
+        self._narrowed = ExitStack()
         self._moments = 0
         self._names = 0
 
@@ -117,8 +121,13 @@ class World:
         label = self.server.owners.get(instance_id)
         return next((web for web in self.webs if web.name == label), None)
 
+    def narrow(self, module: ModuleType, name: str, value: int) -> None:
+        """Make one of the core's limits small, until the schedule ends."""
+        self._narrowed.enter_context(patch.object(module, name, value))
+
     def end(self) -> None:
         """Let go of everything."""
+        self._narrowed.close()
         for web in self.webs:
             web.group.kill()
         for job in self.jobs:
