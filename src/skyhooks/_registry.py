@@ -237,7 +237,12 @@ class RegistryCore:
     # -- what comes in ----------------------------------------------------------------------------
 
     def receive(self, headers: Headers, body: bytes) -> Response:
-        """Answer what was POSTed; call `dispatch` once the answer is on its way."""
+        """Answer what was POSTed; call `dispatch` once the answer is on its way.
+
+        Raises:
+            ForkedRegistry: this process inherited the registry.
+        """
+        self._check_process()
         return self._inbox.receive(headers, body)
 
     # -- the heartbeat ----------------------------------------------------------------------------
