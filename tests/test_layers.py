@@ -1,0 +1,172 @@
+"""Who may import whom, and what the core never names: read from the sources, as DESIGN section 4 says."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skyhooks
+
+ROOT = Path(skyhooks.__file__).parent
+
+
+def words(text):
+    return text.split()
+
+
+ORDER = words("""
+exceptions _keys _values _cursor _json _notification abc
+_registration _track _callbacks _dispatch _stream
+_dates _wire _signing _replay _http_parser _http_head _http_client _http_server _http _urls _policy _identity
+_lane _stores _fetcher _hooks _ping _inbox _registry _sending _delivery _backlog _targets _notifier
+_driver _calls _settings _tls _faults _pool _resolver _unpinned
+_turns _exchange _sockets _fan _workers _blocking_runtime _requests blocking
+_asyncio_client _asyncio_listener _asyncio_io _asyncio_runtime _asyncio_stream _asyncio _asyncio_notifier
+_tornado_client _tornado_handler tornado
+""")
+"""All modules but the packages behind them: each imports only from those before it. A new one is listed here, once."""
+
+PURE = set(
+    words("""
+    _keys _values _cursor _json _notification _registration _track _callbacks _dispatch _stream _dates _wire _signing _replay
+    _http_parser _http_head _http_client _http_server _http _urls _policy _identity
+""")
+)
+CORE = set(ORDER[: ORDER.index("_driver")])
+"""What names no loop and no clock; behind it come the worlds, each with its own."""
+
+GUARDED = {"_lane", "_sending", "_notifier", "_backlog", "_targets"}
+"""Where a plain lock guards a queue or a count."""
+
+FRAMEWORKS = {"asyncio", "tornado", "gevent", "twisted", "treq", "requests", "urllib3", "pymongo"}
+DRIVERS = {"apsw", "sqlite3", "pymongo"}
+OUTSIDE = set(
+    words("""
+    os io sys socket ssl select selectors subprocess pathlib tempfile random secrets logging warnings
+""")
+)
+BACKENDS_MAY = {"exceptions", "_keys", "_values", "abc"}
+
+
+def sources(below=ROOT):
+    return sorted(below.rglob("*.py"))
+
+
+def name_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def parse(module):
+    return ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+
+
+def nodes(tree):
+    """Walk a tree, passing over what only a type checker sees."""
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING"):
+            yield child
+            yield from nodes(child)
+
+
+def ours(module):
+    """Return the modules of this package that a module imports, from wherever in it."""
+    package = module.split(".")[:-1]
+    found = set()
+    for node in nodes(parse(module)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found.update(".".join([*base, name]) for name in names)
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            assert "skyhooks" not in names_of(node), f"{module} names its own package absolutely"
+    return found
+
+
+def names_of(node):
+    names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    return {name.partition(".")[0] for name in names}
+
+
+def theirs(module):
+    """Return the top-level modules outside this package that a module imports."""
+    imports = [node for node in nodes(parse(module)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {name for node in imports if not getattr(node, "level", 0) for name in names_of(node)}
+
+
+def test_every_module_has_its_place_in_the_order():
+    listed = sorted(ORDER)
+    assert listed == sorted(path.stem for path in ROOT.glob("*.py") if not path.stem.startswith("__"))
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_only_from_modules_before_it(module):
+    assert ours(module) <= set(ORDER[: ORDER.index(module)])
+
+
+@pytest.mark.parametrize("module", sorted(CORE))
+def test_the_core_names_no_loop_no_clock_and_no_framework(module):
+    banned = FRAMEWORKS | DRIVERS | {"time", "threading", "concurrent", "queue"}
+    assert theirs(module) & banned <= ({"threading"} if module in GUARDED else set())
+
+
+@pytest.mark.parametrize("module", sorted(GUARDED))
+def test_of_threads_the_core_takes_nothing_but_a_lock(module):
+    imports = [node for node in nodes(parse(module)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    threading = [node for node in imports if "threading" in names_of(node)]
+    assert all(isinstance(node, ast.ImportFrom) for node in threading)
+    assert {alias.name for node in threading for alias in node.names} <= {"Lock"}
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
+def test_the_pure_modules_reach_nothing_outside(module):
+    assert not theirs(module) & OUTSIDE
+    called = {getattr(node.func, "id", "") for node in nodes(parse(module)) if isinstance(node, ast.Call)}
+    assert not called & {"open", "print", "input", "exec", "eval"}
+    read = {node.attr for node in nodes(parse(module)) if isinstance(node, ast.Attribute)}
+    assert not read & {"now", "utcnow", "today", "monotonic", "perf_counter", "getLogger"}
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
+def test_the_pure_modules_import_nothing_of_the_core_that_is_not_pure(module):
+    assert ours(module) <= PURE | {"exceptions", "abc"}
+
+
+@pytest.mark.parametrize("world", ["tornado", "gevent", "twisted"])
+def test_adapters_import_neither_each_other_nor_a_backend(world):
+    mine = [module for module in ORDER if module.removeprefix("_").partition("_")[0] == world]
+    others = {"tornado", "gevent", "twisted"} - {world}
+    for module in mine:
+        imported = {name.removeprefix("_").partition("_")[0].partition(".")[0] for name in ours(module)}
+        assert not imported & {*others, "backends"}
+        assert not theirs(module) & others
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_only_entry_points_lead_to_a_backend(module):
+    assert not {name for name in ours(module) if name.startswith(("backends", "cli", "testing", "demo"))}
+
+
+@pytest.mark.parametrize("path", sources(ROOT / "backends"), ids=name_of)
+def test_a_backend_imports_only_the_contract_and_its_siblings(path):
+    assert {name for name in ours(name_of(path)) if not name.startswith("backends.")} <= BACKENDS_MAY
+
+
+def test_backends_do_not_know_each_other():
+    homes = {name.split(".")[1] for name in map(name_of, sources(ROOT / "backends"))} - {"__init__"}
+    stores = {home for home in homes if not home.startswith("_")}
+    for path in sources(ROOT / "backends"):
+        mine = name_of(path).split(".")[1]
+        imported = {name.split(".")[1] for name in ours(name_of(path)) if name.startswith("backends.")}
+        assert not imported & (stores - {mine})
+
+
+def test_importing_skyhooks_brings_no_framework_and_no_driver():
+    code = "import sys, skyhooks; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "skyhooks" in loaded
+    assert not loaded & (FRAMEWORKS | DRIVERS)
