@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..._values import Answer, Fault, Post
 from ..._wire import problem
 from ._scheduler import Task
+from ._shown import shown_answer, shown_post
 from ._weather import LATE_SECONDS, QUICK_SECONDS, SLOW_SECONDS
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Letter:
         if world.trace is not None:
             world.log(
                 web.name,
-                f"POST from {self._name}: {_shown_body(self._post)} -> {response.status} {_shown_answer(response.body)}",
+                f"POST from {self._name}: {shown_post(self._post)} -> {response.status} {shown_answer(response.body)}",
             )
         scheduler.at(scheduler.random() * 0.001 if scheduler.random() < 0.5 else 0.0, web.dispatch)
         retry_after = next((value for name, value in response.headers if name == "retry-after"), None)
@@ -89,11 +90,3 @@ class Letter:
 
     def _time_out(self) -> None:
         self._task.step(self._ticket, Answer(fault=Fault.TIMEOUT))
-
-
-def _shown_body(post: Post) -> str:
-    return post.body.decode(errors="replace")[:300]
-
-
-def _shown_answer(body: bytes) -> str:
-    return body.decode(errors="replace")[:160]

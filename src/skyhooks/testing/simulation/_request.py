@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...abc import STORE_SECONDS
 from ...exceptions import StoreUnavailable
 from ._scheduler import Task
+from ._shown import shown
 from ._weather import QUICK_SECONDS, SLOW_SECONDS
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Request:
         self._world.scheduler.at(delay, self._task.step, self._ticket, StoreUnavailable(why))
 
     def _shown(self) -> str:
-        return "(" + ", ".join(_short(one) for one in self._arguments) + ")"
+        return "(" + ", ".join(shown(one) for one in self._arguments) + ")"
 
     def _arrive_late(self) -> None:
         self._world.log(self._name, f"{self._operation}{self._shown()}: carried out late")
@@ -133,7 +134,7 @@ class Request:
         if self._error is not None:
             answer = self._error
         if world.trace is not None:
-            world.log(self._name, f"{self._operation}{self._shown()} -> {_short(answer)}")
+            world.log(self._name, f"{self._operation}{self._shown()} -> {shown(answer)}")
         delay = scheduler.random() * (SLOW_SECONDS if self._is_slow() else QUICK_SECONDS)
         scheduler.at(delay, self._task.step, self._ticket, answer)
 
@@ -144,8 +145,3 @@ class Request:
             and (not weather.slow_only or self._operation in weather.slow_only)
             and self._world.scheduler.random() < weather.slow
         )
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 240 else text[:237] + "..."

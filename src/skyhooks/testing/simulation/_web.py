@@ -233,7 +233,7 @@ class Joining:
         """Wait until it is registered, or has failed."""
         listener = self.listener
         while listener.returned_at is None and listener.closed_at is None and not self.task.done:
-            await listener.web.world.sleep(0.005)
+            await listener.web.world.sleep(0.02)
         return listener
 
 
