@@ -323,11 +323,10 @@ class RegistryCore:
             await self._hooks.refresh(keys)
 
     async def _beat_for_ever(self) -> None:
-        beats_per_lease = max(1, round(self._lease_seconds / self._interval()))
         while True:
             await self._runtime.sleep(heartbeat_delay(self._interval(), self._runtime.random()))
             await self._try(self.beat())
-            if self._beats % beats_per_lease == 0:
+            if self._beats % max(1, round(self._lease_seconds / self._interval())) == 0:
                 await self._try(self._reap())
 
     async def _try(self, work: Coroutine[Any, Any, None]) -> None:
