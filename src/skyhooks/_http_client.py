@@ -106,7 +106,6 @@ class _Answers:
         self._head_bytes = 0
         self._may_reuse = may_reuse
         self._awaited = True
-        self.answer = None
         self.started = False
         self.reusable = False
 
@@ -139,10 +138,11 @@ class _Answers:
         return self._given()
 
     def _given(self) -> Answer | None:
-        if self.answer is not None:
+        answer, self.answer = self.answer, None
+        if answer is not None:
             self._awaited = False
             self._forget()
-        return self.answer
+        return answer
 
     def _stop(self, error: httptools.HttpParserError) -> None:
         stop = reason(error)
