@@ -242,19 +242,27 @@ class NotifierCore:
         self._route(sending, list(parcels.values()))
 
     def _address_ephemeral(self, sending: Sending) -> None:
-        parcels: dict[str, Parcel] = {}
+        found: dict[str, tuple[Instance, list[str]]] = {}
         for key in sending.keys:
-            targets = self._targets.known(key)
-            if targets:
-                _pack(parcels, sending, targets, _item(sending, key, None))
-        self._route(sending, list(parcels.values()))
+            for target in self._targets.known(key):
+                found.setdefault(target.instance_id, (target, []))[1].append(key)
+        parcels = []
+        items: dict[tuple[str, ...], list[bytes]] = {}
+        for target, held in found.values():
+            keys = tuple(held)
+            if keys not in items:
+                items[keys] = [_ephemeral_item(sending, key, keys) for key in keys]
+            parcel = Parcel(sending, target)
+            parcel.items.extend(items[keys])
+            parcels.append(parcel)
+        self._route(sending, parcels)
 
     def _retained_item(self, sending: Sending, key: str, result: Published) -> bytes | None:
         if result.position is None:
             return None
         entry = result.entry
         if entry is None:
-            return _item(sending, key, result.position)
+            return _retained_item(sending, key, result.position)
         if not self._wrote(key, entry):
             log.warning("what is stored under id %r of %s bears no valid MAC: nobody is rung", sending.id, key)
             return None
@@ -292,12 +300,27 @@ def _first_trip(sendings: Sequence[Sending]) -> list[Sending]:
     return list(sendings)
 
 
-def _item(sending: Sending, key: str, position: Position | None) -> bytes:
+def _retained_item(sending: Sending, key: str, position: Position) -> bytes:
     return encode_item(
         id=sending.id,
         key=key,
         keys=sending.all_keys,
         position=position,
+        sent_at=sending.sent_at,
+        data=sending.data,
+    )
+
+
+def _ephemeral_item(sending: Sending, key: str, keys: tuple[str, ...]) -> bytes:
+    """Encode an item with the keys under which this target was found.
+
+    They were looked up at different times: under one that goes to others only, nobody here would be called.
+    """
+    return encode_item(
+        id=sending.id,
+        key=key,
+        keys=keys if len(keys) > 1 else (),
+        position=None,
         sent_at=sending.sent_at,
         data=sending.data,
     )
