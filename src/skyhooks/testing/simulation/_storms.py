@@ -370,5 +370,19 @@ async def twins(w: World) -> None:
         await w.moments(6)
 
 
+@storm
+async def keys_looked_up_apart(w: World) -> None:
+    """An ephemeral notification to two keys, of which one was looked up before somebody registered for both."""
+    webs, job = [await w.started(), await w.started()], w.job()
+    await w.registered(webs[0], "2")
+    job.notify("2", ephemeral=True)
+    await w.sleep(0.1)
+    listener = await w.registered(webs[1], "1", "2")
+    note = await job.notify("2", "1", ephemeral=True).wait()
+    await w.sleep(0.01)
+    if (note.id, "") not in listener.got:
+        w.violate(f"{listener.name} was never called with {note.id}, though it has one of its keys")
+
+
 def _open_stream(w: World, web: Web, keys: tuple[str, ...], since: str | None) -> None:
     web.register(*keys, since=since, stream=1 + w.scheduler.pick(3), reader_seconds=w.scheduler.between(0.01, 1))
