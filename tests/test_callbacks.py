@@ -51,6 +51,14 @@ def test_discarding_closes_the_registration():
     assert registration.closed
 
 
+def test_closing_ends_everybody_also_who_is_still_joining():
+    callbacks = Callbacks(deque())
+    registrations = [placed(callbacks, A, B), seated(callbacks, B)]
+    callbacks.close()
+    assert all(one.closed for one in registrations)
+    assert len(callbacks) == 0
+
+
 def test_registrations_of_one_key_share_its_track():
     callbacks = Callbacks(deque())
     first, second = seated(callbacks, A), seated(callbacks, A)

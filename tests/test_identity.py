@@ -117,6 +117,32 @@ def test_mail_of_an_incarnation_that_is_just_joining_is_to_come_again():
     identity.admit("second")
 
 
+def test_mail_of_an_incarnation_that_never_came_to_be_is_answered_gone():
+    identity = make()
+    become(identity, "first")
+    for name in ("given up", "third"):
+        third = identity.draw(name, b"k" * 16, URL, 6)
+    identity.assume(third)
+    assert refusal(identity, "given up") == (410, "gone", {"instance": "given up"})
+
+
+def test_its_url_is_taken_where_a_stranger_holds_it():
+    identity = make()
+    become(identity, "me")
+    assert identity.is_taken(["me", "stranger"])
+    assert not identity.is_taken(["me"])
+    assert identity.is_taken([])
+
+
+def test_a_join_of_its_own_that_took_effect_late_takes_no_url():
+    identity = make()
+    become(identity, "me")
+    identity.draw("given up", b"k" * 16, URL, 6)
+    assert not identity.is_taken([])
+    identity.assume(identity.draw("third", b"k" * 16, URL, 7))
+    assert not identity.is_taken(["given up"])
+
+
 def test_once_closed_nothing_is_taken():
     identity = make()
     become(identity, "me")

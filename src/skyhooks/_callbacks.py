@@ -50,8 +50,9 @@ class Callbacks:
 
     def close(self) -> None:
         """Unseat everybody: whatever is still under way calls nobody."""
-        for registration in self.registrations(list(self._tracks)):
-            self.discard(registration)
+        for track in list(self):
+            for seat in track.open_seats():
+                self.discard(seat.registration)
 
     def rotate(self, count: int) -> list[str]:
         """Return the next `count` wanted keys of a round through all of them (PROTOCOL 14)."""
