@@ -11,7 +11,7 @@ from ._web import Web
 from ._world import World
 
 BEAT_SECONDS = 11.0
-CATCH_UP_SECONDS = 3 * BEAT_SECONDS + 3.5
+CATCH_UP_SECONDS = BEAT_SECONDS + 8.0
 PROBE_SECONDS = 2 * BEAT_SECONDS
 
 

@@ -6,7 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ... import _notifier
+from ..._callbacks import Callbacks
 from ..._delivery import TargetLane
+from ..._fetcher import Fetcher
+from ..._identity import Identity
 from ..._inbox import Inbox
 from ..._notification import Notification
 from ..._notifier import NotifierCore
@@ -129,3 +133,36 @@ def cursor_runs_ahead(self: Seat) -> tuple[str, str, int] | None:
 @mutation("streams", "streams", Stream, "_put_back")
 def what_found_no_room_is_dropped(self: Stream, what: Any) -> None:
     return
+
+
+# -- what the simulation itself has found -----------------------------------------------------------
+
+
+@mutation("8", "late_joins", Identity, "is_taken")
+def own_late_join_is_a_stranger(self: Identity, holders: Sequence[str]) -> bool:
+    return True
+
+
+@mutation("6", "outage", Fetcher, "attend_all")
+def debt_struck_off_while_it_is_read(self: Fetcher) -> None:
+    for track in list(self._owing.values()):
+        if track.needy and self._callbacks.get(track.key) is track:
+            self._start(track)
+        else:
+            del self._owing[track.key]
+
+
+@mutation("27", "stopping", Callbacks, "close", within=1000)
+def stop_leaves_callbacks_open(self: Callbacks) -> None:
+    return
+
+
+def _item_with_all_keys(sending: Any, key: str, keys: tuple[str, ...]) -> bytes:
+    return encode_item(
+        id=sending.id, key=key, keys=sending.all_keys, position=None, sent_at=sending.sent_at, data=sending.data
+    )
+
+
+MUTATIONS["keys_that_go_to_others"] = Mutation(
+    "keys_that_go_to_others", "9", "keys_looked_up_apart", ((_notifier, "_ephemeral_item", _item_with_all_keys),)
+)
