@@ -28,6 +28,8 @@ class TornadoAdapter(AsyncioAdapter):
 
 
 class WithAsyncHTTPClient(TornadoAdapter):
+    keeps_connections = False
+
     def client_options(self):
         client = AsyncHTTPClient(force_instance=True, max_clients=100)
         self.clients.append(client)

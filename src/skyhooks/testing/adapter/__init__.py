@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from .answers import AnswerTests
 from .base import Adapter, AwaitedNotifier, AwaitedRegistry, AwaitedStream, AwaitedSubmission
+from .receipts import ReceiptTests
 from .registering import RegisteringTests
 from .replaying import ReplayTests
 from .streams import StreamTests
@@ -21,6 +23,8 @@ class AdapterConformance(
     RegisteringTests,
     ReplayTests,
     StreamTests,
+    ReceiptTests,
+    AnswerTests,
 ):
     """Subclass it in a test module of yours, and give an `Adapter`; pytest does the rest.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import abc
 import functools
 import inspect
+import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
@@ -16,7 +18,7 @@ import pytest
 from ..._notification import Gap, Notification
 from ..._registration import Registration
 from ..._stores import open_store
-from ..._values import Instance, Receipt
+from ..._values import Instance, Outcome, Receipt
 from ...abc import Store
 from ..receiver import Receiver
 
@@ -29,6 +31,8 @@ NAME = "account=42"
 """What a store calls `KEY`."""
 QUICK: dict[str, Any] = {"heartbeat_seconds": 0.1, "lease_seconds": 30.0}
 """A registry that soon looks for what it has missed."""
+PLANTED_KEY = bytes(range(32))
+"""What signs for an instance that a test has planted."""
 SECONDS = 10.0
 """How long anything is waited for."""
 
@@ -134,6 +138,8 @@ class Adapter(abc.ABC):
 
     mounted = False
     """The framework's handler is judged, not the own listener."""
+    keeps_connections = True
+    """The client that is judged uses a connection more than once."""
     refuses_first: frozenset[str] = frozenset()
     """Rows of the HTTP tests in which the framework's server refuses, in its own words, before a handler is asked."""
 
@@ -253,3 +259,24 @@ async def next_of(stream: AwaitedStream, count: int) -> list[Notification | Gap]
 def data_of(items: Iterable[Notification | Gap]) -> list[object]:
     """Show notifications by their data, and gaps by their reason."""
     return [item.data if isinstance(item, Notification) else item.reason for item in items]
+
+
+def plant(store: Store, url: str | None, *, instance_id: str = "", **details: Any) -> Instance:
+    """Write an instance and its hook on `KEY` into a store, as whoever may write it can."""
+    details = {"signing_key": PLANTED_KEY, **details}
+    instance = Instance(instance_id or uuid4().hex, url, int(time.time() * 1000), **details)
+    store.join(instance, 60.0)
+    store.add_hooks(instance.instance_id, [NAME], 1)
+    return instance
+
+
+def outcomes(receipt: Receipt) -> list[Outcome]:
+    """Return the verdicts of a receipt."""
+    return [delivery.outcome for delivery in receipt.deliveries]
+
+
+def closed_port() -> int:
+    """Return a port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
