@@ -155,7 +155,9 @@ class Job:
         named = [one.instance_id for one in receipt.deliveries]
         if len(set(named)) != len(named):
             world.violate(f"the receipt of {note.id} names an instance twice")
-        if not note.ephemeral and set(named) != self.runtime.published.get(note.nonce, set()):
+        # An entry that a stranger stored under this id is rung to nobody.
+        usurped = receipt.duplicate and world.strangers
+        if not note.ephemeral and not usurped and set(named) != self.runtime.published.get(note.nonce, set()):
             world.violate(f"the receipt of {note.id} names {named}, the store {self.runtime.published.get(note.nonce)}")
         for one in receipt.deliveries:
             wrong = Outcome.DEFERRED if note.ephemeral else Outcome.LOST

@@ -166,3 +166,8 @@ def _item_with_all_keys(sending: Any, key: str, keys: tuple[str, ...]) -> bytes:
 MUTATIONS["keys_that_go_to_others"] = Mutation(
     "keys_that_go_to_others", "9", "keys_looked_up_apart", ((_notifier, "_ephemeral_item", _item_with_all_keys),)
 )
+
+
+@mutation("23", "strangers", RegistryCore, "_convert")
+def entries_of_strangers_are_taken(self: RegistryCore, track: Any, page: Any, entry: Any) -> Notification:
+    return Notification(entry.id, track.key, entry.keys, entry.data, entry.sent_at, page.epoch, entry.seq)

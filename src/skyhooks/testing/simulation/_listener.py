@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..._notification import Gap, Notification
 from ..._registration import START, Registration
-from ..._values import Position
+from ..._values import Entry, Position
 
 if TYPE_CHECKING:
     from ..._stream import Stream
@@ -96,7 +96,7 @@ class Listener:
         if place is None or place[0] != record.epoch:
             return [0]
         log = self.web.world.server.history[key, record.epoch]
-        return [seq for seq in range(place[1] + 1, record.seq + 1) if self._is_mine(key, log[seq - 1].keys)]
+        return [seq for seq in range(place[1] + 1, record.seq + 1) if self._is_owed(key, log[seq - 1])]
 
     # -- inside --------------------------------------------------------------------------------------
 
@@ -128,6 +128,8 @@ class Listener:
         if len(log) < n.seq or (log[n.seq - 1].id, log[n.seq - 1].data) != (n.id, n.raw):
             world.violate(f"{self.name} was called with {_told(n)}, which is not in the log")
             return
+        if sender_of(log[n.seq - 1].nonce) in world.strangers:
+            world.violate(f"{self.name} was called with {_told(n)}, which a stranger wrote")
         if not self._is_mine(n.key, n.keys):
             world.violate(f"{self.name} was called under {n.key} with {_told(n)}, whose first key here is another")
         if (n.key, n.epoch, n.seq) in self.seen and n.epoch not in world.server.rewound:
@@ -210,7 +212,10 @@ class Listener:
         if high <= low:
             return True
         log = self.web.world.server.history.get((key, epoch), [])
-        return len(log) >= high and not any(self._is_mine(key, log[seq - 1].keys) for seq in range(low + 1, high + 1))
+        return len(log) >= high and not any(self._is_owed(key, log[seq - 1]) for seq in range(low + 1, high + 1))
+
+    def _is_owed(self, key: str, entry: Entry) -> bool:
+        return self._is_mine(key, entry.keys) and sender_of(entry.nonce) not in self.web.world.strangers
 
     def _is_mine(self, key: str, keys: tuple[str, ...]) -> bool:
         if not keys:
@@ -252,6 +257,11 @@ class Listener:
             problem = ""
         if problem:
             self.web.world.violate(f"{self.name}: the cursor of {_told(what)} says {told} for {key}, but {problem}")
+
+
+def sender_of(nonce: str) -> str:
+    """Return which notifier drew a nonce."""
+    return nonce.partition(".")[0]
 
 
 def _told(what: Notification | Gap) -> str:

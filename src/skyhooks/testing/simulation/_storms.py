@@ -384,5 +384,19 @@ async def keys_looked_up_apart(w: World) -> None:
         w.violate(f"{listener.name} was never called with {note.id}, though it has one of its keys")
 
 
+@storm
+async def strangers(w: World) -> None:
+    """Somebody without the secret writes into the logs: his entries are passed over, and nothing else is."""
+    w.secrets = (b"s" * 24,)
+    webs, job, stranger = [await w.started(), await w.started()], w.job(), w.stranger()
+    await w.registered(webs[0], "1", "2")
+    w.weather = drawn_weather(w)
+    webs[1].register("1", since="start")
+    for number in range(8):
+        caller = stranger if w.chance(0.5) else job
+        caller.notify("1" if w.chance(0.7) else "2", id=f"task-{number % 5}", timeout_seconds=2.0)
+        await w.moments(0.3)
+
+
 def _open_stream(w: World, web: Web, keys: tuple[str, ...], since: str | None) -> None:
     web.register(*keys, since=since, stream=1 + w.scheduler.pick(3), reader_seconds=w.scheduler.between(0.01, 1))

@@ -11,7 +11,7 @@ from ..._notification import Gap, Notification
 from ..._registration import Registration
 from ..._registry import RegistryCore
 from ...abc import STORE_SECONDS
-from ...exceptions import NotStarted, SkyhooksError, StoreUnavailable, UrlShared
+from ...exceptions import NotStarted, SkyhooksError, StoreUnavailable, UnverifiedEntry, UrlShared
 from ._listener import Listener
 from ._runtime import Runtime
 from ._scheduler import Cancelled, Group, Task
@@ -210,7 +210,7 @@ class Web:
             self.world.log(self.name, "is told that its URL is shared")
             if self.shared > 1:
                 self.world.violate(f"{self.name} was displaced {self.shared} times")
-        else:
+        elif not (isinstance(error, UnverifiedEntry) and self.world.strangers):
             self.world.violate(f"{self.name} was told of {error!r}")
 
     def _failed(self, error: BaseException) -> None:

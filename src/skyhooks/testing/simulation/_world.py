@@ -37,6 +37,8 @@ class World:
         """What the error says where a refusal is right."""
         self.newest_listens = False
         self.secrets: tuple[bytes, ...] = ()
+        self.strangers: set[str] = set()
+        """Notifiers without the secret."""
         self.director = Group(self.scheduler, self._failed)
         self._narrowed = ExitStack()
         self._moments = 0
@@ -79,6 +81,14 @@ class World:
         """Make a job process."""
         job = Job(self, f"job{len(self.jobs) + 1}", options)
         self.jobs.append(job)
+        return job
+
+    def stranger(self) -> Job:
+        """Make a job process that has another secret."""
+        ours, self.secrets = self.secrets, (b"x" * 24,)
+        job = self.job()
+        self.secrets = ours
+        self.strangers.add(job.core._sender)
         return job
 
     def name(self, what: str) -> str:
