@@ -34,6 +34,10 @@ DATA = st.recursive(
 JSON_LIKE = st.text(st.sampled_from('[]{}",:0129-+.eE \n\\u"dDtrueé\x00'), max_size=24).map(str.encode)
 
 
+class OddList(list):
+    pass
+
+
 def nested(depth: int) -> object:
     data: object = []
     for _ in range(depth - 1):
@@ -64,6 +68,22 @@ def test_an_odd_container_is_read_by_its_own_methods():
             return [(name, 2 * value) for name, value in super().items()]
 
     assert encode_data([Doubled(a=1)]) == b'[{"a":2}]'
+
+
+@given(DATA)
+def test_data_in_an_odd_container_becomes_the_same_bytes(data):
+    assert encode_data([data]) == encode_data(OddList([data]))
+
+
+def test_an_odd_container_is_held_to_the_same_limits():
+    limits = OddList([2**63 - 1, -(2**63), 1.5, "é", None, True])
+    assert encode_data(limits) == encode_data(list(limits))
+    deep = OddList()
+    for _ in range(63):
+        deep = OddList([deep])
+    assert encode_data(deep) == encode_data(nested(64))
+    with pytest.raises(InvalidData, match="more than 64 deep"):
+        encode_data([deep])
 
 
 class Text(str):

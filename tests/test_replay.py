@@ -166,6 +166,15 @@ def test_rpl_past_16_mib_the_oldest_answers_are_dropped_and_their_deliveries_sta
     assert windows.seen(f"{1:032x}", 1, 0.0).answer == answer
 
 
+def test_rpl_16_mib_of_answers_are_kept_to_the_byte():
+    windows = SenderWindows()
+    windows.remember(SENDER, 1, b"x" * 8 * MIB, 0.0)
+    windows.remember(SENDER, 2, b"x" * 8 * MIB, 0.0)
+    assert windows.seen(SENDER, 1, 0.0).answer is not None
+    windows.remember(SENDER, 3, b"x", 0.0)
+    assert windows.seen(SENDER, 1, 0.0) is Replay.REPEATED
+
+
 def test_rpl_answers_of_forgotten_senders_make_room():
     windows = SenderWindows()
     answer = b"x" * (8 * MIB)
@@ -202,6 +211,12 @@ def test_rpl_a_full_window_admits_nothing_new_rather_than_forget():
     assert window.admit("a", 0.0) is Admission.SEEN
     assert window.admit("c", 600.0) is Admission.FULL
     assert len(window) == 2
+
+
+def test_rpl_a_window_holds_100_000_foreign_ids():
+    window = ForeignWindow()
+    assert all(window.admit(str(number), 0.0) is Admission.FRESH for number in range(100_000))
+    assert window.admit("one more", 0.0) is Admission.FULL
 
 
 def test_rpl_foreign_ids_are_forgotten_when_their_timestamps_are_stale_and_not_before():
