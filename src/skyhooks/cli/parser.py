@@ -15,8 +15,8 @@ usage: skyhooks COMMAND [OPTION]…
 Brings the result of a background job to everyone who waits for it.
 
 see it work
-  demo                three web processes, a job and a page, on a store of its own
-  demo --once         the same without a browser: kill one, check that nothing is lost
+  demo                three web processes, a job and a page, on their own store
+  demo --once         no browser: kill one process, check that nothing is lost
 
 ring and listen
   notify KEY=VALUE    bring data to everyone who waits for a key
@@ -32,17 +32,19 @@ tend
   store renew-epochs  after a backup was restored
 
 options:
-  -h, --help          this text; skyhooks COMMAND --help says more, with examples
+  -h, --help          this text; skyhooks COMMAND --help has more, and examples
   --version           the version
 
-The store is --store URL, else $SKYHOOKS_STORE, else sqlite:///skyhooks.db in the
-working directory. A shared secret is in --secret-file PATH, else in $SKYHOOKS_SECRET.
+The store is --store URL, else $SKYHOOKS_STORE, else sqlite:///skyhooks.db in
+the working directory. A shared secret is in --secret-file or $SKYHOOKS_SECRET.
 
-in one terminal                        in another
-  skyhooks listen account=42             skyhooks notify account=42 --data '{{"rows": 12}}'
+in one terminal               in another
+  skyhooks listen account=42    skyhooks notify account=42 --data '{{"rows": 1}}'
 
 {EXITS}
 """
+
+_COLUMNS = 80
 
 _STORE_HELP = "the store (default: $SKYHOOKS_STORE, else sqlite:///skyhooks.db)"
 _SECRET_HELP = "file with the whsec_… secret that jobs and web processes share (default: $SKYHOOKS_SECRET)"  # noqa: S105
@@ -65,7 +67,9 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: object) -> None:
         super().__init__(
-            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=88),
+            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+                prog, max_help_position=26, width=_COLUMNS
+            ),
             allow_abbrev=False,
             **options,  # type: ignore[arg-type]  # whatever ArgumentParser takes
         )
@@ -89,22 +93,23 @@ def _add_demo(add: _Add) -> None:
         "demo",
         usage="skyhooks demo [PATH…] [--once] [--port PORT] [--open]",
         description="""\
-Start three web processes and a page, each of its panes connected to another one. A
-button starts a job that reads files (lines, words, bytes, SHA-256); its progress and
-its summary reach all three. Kill a process: its pane carries on without a gap.""",
+Start three web processes and a page, each of its panes connected to another
+one. A button starts a job that reads files (lines, words, bytes, SHA-256); its
+progress and its summary reach all three. Kill a process: its pane carries on
+without a gap.""",
         epilog=f"""\
 examples:
   skyhooks demo                   print a URL, and serve the page until Ctrl-C
-  skyhooks demo --open ~/notes    open the browser; the job reads what is in ~/notes
-  skyhooks demo --once            run the job without a browser, kill -9 one process
-                                  half way, and check that each got everything
+  skyhooks demo --open ~/notes    open the browser; the job reads these files
+  skyhooks demo --once            no browser: run the job, kill -9 one process
+                                  half way, check that each got everything
 
-The store is a temporary SQLite file whose retention is large enough for the job:
-nothing is trimmed while the demo runs, and nothing is left when it ends.
+The store is a temporary SQLite file whose retention is large enough for the
+job: nothing is trimmed while the demo runs, and nothing is left when it ends.
 
 {EXITS}""",
     )
-    parser.add_argument_group("arguments").add_argument(
+    parser.add_argument(
         "paths", nargs="*", metavar="PATH", help="files and directories (default: Python's own library)"
     )
     parser.add_argument("--once", action="store_true", help="no page: run one job, kill one process, check, end")
@@ -125,8 +130,8 @@ def _add_notify(add: _Add) -> None:
         "notify",
         usage="skyhooks notify KEY=VALUE… [--data JSON] [OPTION]…",
         description="""\
-Bring data to everyone who waits for a key: append it to the key's log, ring every
-web process that holds the key, and say who got it.""",
+Bring data to everyone who waits for a key: append it to the key's log, ring
+every web process that holds the key, and say who got it.""",
         epilog=f"""\
 examples:
   skyhooks notify account=42 --data '{{"rows": 12}}'
@@ -152,15 +157,16 @@ def _add_listen(add: _Add) -> None:
         "listen",
         usage="skyhooks listen KEY=VALUE… [--since CURSOR] [OPTION]…",
         description="""\
-Join as an instance, wait for keys, and print what arrives, a line each, until Ctrl-C.""",
+Join as an instance, wait for keys, and print what arrives, a line each, until
+Ctrl-C.""",
         epilog=f"""\
 examples:
   skyhooks listen account=42
-  skyhooks listen account=42 --since start          first what the log still keeps
+  skyhooks listen account=42 --since start         first what the log has
   skyhooks listen account=42 --json | jq .data
-  skyhooks listen task=17 --count 1 --timeout 60    wait for one result, a minute at most
+  skyhooks listen task=17 --count 1 --timeout 60   one result, within a minute
 
-Each line of --json has the cursor behind it: give the last one to --since to go on there.
+Each line of --json has the cursor behind it: --since goes on from there.
 
 {EXITS}""",
     )
@@ -221,13 +227,11 @@ examples:
   skyhooks history account=42
   skyhooks history account=42 --last 1 --json | jq .data
 
-Each line of --json has the cursor behind it: skyhooks listen --since goes on there.
+Each line of --json has the cursor behind it, for skyhooks listen --since.
 
 {EXITS}""",
     )
-    parser.add_argument_group("arguments").add_argument(
-        "keys", nargs=1, metavar="KEY=VALUE", help="for example account=42"
-    )
+    parser.add_argument("keys", nargs=1, metavar="KEY=VALUE", help="for example account=42")
     parser.add_argument("--last", type=_count, metavar="N", help="only the newest N")
     _add_common(parser)
     parser.set_defaults(module=".history")
@@ -238,9 +242,9 @@ def _add_reap(add: _Add) -> None:
         "reap",
         usage="skyhooks reap [--json] [--store URL]",
         description="""\
-Remove what has expired: instances past their lease, their hooks, notifications past the
-retention, keys that nobody has touched for an hour. Web processes do this by themselves;
-where none runs for long, a cron job may.""",
+Remove what has expired: instances past their lease, their hooks, notifications
+past the retention, keys that nobody has touched for an hour. Web processes do
+this by themselves; where none runs for long, a cron job may.""",
         epilog=EXITS,
     )
     _add_common(parser, json="print the counts as a line of JSON")
@@ -255,9 +259,10 @@ def _add_store(add: _Add) -> None:
         usage="skyhooks store renew-epochs [--json] [--store URL]",
         help="run this after a backup was restored",
         description="""\
-Give every log a new epoch. Run this after a backup was restored, before jobs go on: the
-backup lacks notifications that clients have seen, and their cursors must not be taken
-for places in its history. Whoever waits is told a gap; nothing is removed.""",
+Give every log a new epoch. Run this after a backup was restored, before jobs
+go on: the backup lacks notifications that clients have seen, and their cursors
+must not be taken for places in its history. Whoever waits is told a gap;
+nothing is removed.""",
         epilog=EXITS,
     )
     _add_common(renew, json="print the count as a line of JSON")
@@ -265,7 +270,7 @@ for places in its history. Whoever waits is told a gap; nothing is removed.""",
 
 
 def _add_keys(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
-    parser.add_argument_group("arguments").add_argument("keys", nargs=nargs, metavar="KEY=VALUE", help=_KEY_HELP)
+    parser.add_argument("keys", nargs=nargs, metavar="KEY=VALUE", help=_KEY_HELP)
 
 
 def _add_common(parser: argparse.ArgumentParser, *, secret: bool = False, json: str = _JSON_HELP) -> None:

@@ -23,7 +23,7 @@ ONCE_JOB_SECONDS = 4.0
 
 def run(options: argparse.Namespace) -> Exit:
     """Do what the words say; `NO` if somebody did not get everything, once and in order."""
-    _check_paths(options.paths)
+    _check(options)
     return asyncio.run(_until_signalled(lambda: _once(options) if options.once else _serve(options)))
 
 
@@ -108,13 +108,17 @@ def _fault(result: Result) -> str:
     return f"the reader of {result.victim} did not go on after the kill"
 
 
-def _check_paths(paths: list[str]) -> None:
-    for path in paths:
+def _check(options: argparse.Namespace) -> None:
+    if options.once and (options.open or options.port):
+        raise BadInput("--once shows no page; leave out --open and --port")
+    if options.json and not options.once:
+        raise BadInput("--json goes with --once")
+    for path in options.paths:
         try:
             mode = os.stat(path).st_mode
         except (OSError, ValueError) as error:
             raise BadInput(f"{path}: {getattr(error, 'strerror', None) or error}") from None
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise BadInput(f"{path} is neither a file nor a directory")
-    if paths and not choose(paths, 1):
-        raise BadInput(f"there are no files in {', '.join(paths)}")
+    if options.paths and not choose(options.paths, 1):
+        raise BadInput(f"there are no files in {', '.join(options.paths)}")

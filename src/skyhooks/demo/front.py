@@ -40,7 +40,7 @@ class Shown(msgspec.Struct, frozen=True):
     framework: str
     port: int
     pid: int | None
-    starts: int
+    reviving: bool
 
 
 class State(msgspec.Struct, frozen=True):
@@ -128,7 +128,9 @@ class Front:
 
     def _state(self) -> State:
         cluster = self._cluster
-        shown = [Shown(one.name, one.framework, one.port, one.pid, one.starts) for one in cluster.processes]
+        shown = [
+            Shown(one.name, one.framework, one.port, one.pid, one.name in self._reviving) for one in cluster.processes
+        ]
         return State(self.key, self.store, shown, cluster.jobs, self._job_runs, self._report, self._trouble)
 
     @property
@@ -164,6 +166,8 @@ class Front:
             self._reviving.discard(process.name)
 
     def _spawn(self, name: str, work: Awaitable[None]) -> None:
+        self._trouble = ""
+
         async def watch() -> None:
             try:
                 await work

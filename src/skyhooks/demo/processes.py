@@ -84,7 +84,7 @@ class Child:
     def last_words(self) -> str:
         """Return the last line of its log."""
         with contextlib.suppress(OSError):
-            return (self._log.read_text(errors="replace").rstrip().splitlines() or [""])[-1]
+            return (self._log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines() or [""])[-1]
         return ""
 
     async def kill(self) -> None:
@@ -113,7 +113,6 @@ class WebProcess:
     def __init__(self, order: WebOrder, framework: str, reservation: socket.socket) -> None:
         self.name = order.name
         self.framework = framework
-        self.starts = 0
         self._order = order
         self._reservation = reservation
         self._child: Child | None = None
@@ -140,7 +139,6 @@ class WebProcess:
                 msgspec.json.decode(await child.line(), type=Ready)
         except TimeoutError:
             raise ProcessFailed(f"process {self.name} does not start: {child.last_words()}") from None
-        self.starts += 1
 
     async def kill(self) -> None:
         """End it as a crash would."""
