@@ -137,23 +137,26 @@ class ClientConformance:
         assert peer.accepted == 1
 
     def test_unasked_bytes_cost_the_connection(self, client):
-        told = threading.Event()
+        answered, told = threading.Event(), threading.Event()
 
         def script(sock, number):
             read_request(sock)
             sock.sendall(OK)
             if number == 0:
+                assert answered.wait(SECONDS)
                 sock.sendall(OK.replace(b"200", b"599"))
                 told.set()
-            read_request(sock)
-            sock.sendall(OK)
+            while read_request(sock):
+                sock.sendall(OK)
 
         with Peer(script) as peer:
             client.post_all([post(peer.url)])
+            answered.set()
             assert told.wait(SECONDS)
             [answer] = client.post_all([post(peer.url)])
             client.close()
         assert answer.status == 200
+        assert peer.accepted == 2
 
     def test_snd_redirects_are_not_followed(self, client):
         with Peer(answering(OK)) as second:
@@ -224,8 +227,13 @@ class ClientConformance:
         assert {answer.fault for answer in answers[:-1]} == {Fault.TIMEOUT}
 
     def test_posts_wait_for_their_turn_where_all_sockets_are_taken(self):
+        def script(sock, number):
+            while request := read_request(sock):
+                right = f"host: {sock.getsockname()[0]}:{peer.port}\r\n".encode() in request
+                sock.sendall(OK if right else OK.replace(b"200", b"421"))
+
         client = self.open(UrlPolicy(), max_connections=2)
-        with Peer(answering(OK), host="0.0.0.0") as peer:
+        with Peer(script, host="0.0.0.0") as peer:
             urls = [f"http://127.0.2.{number % 5}:{peer.port}/" for number in range(40)]
             answers = self.post_at_once(client, [post(url) for url in urls])
             client.close()
@@ -240,6 +248,24 @@ class ClientConformance:
             client.close()
         assert [answer.fault for answer in answers] == [Fault.TIMEOUT] * 3
         assert elapsed < 1.0
+
+    def test_idle_connections_make_room_for_those_to_others(self):
+        client = self.open(UrlPolicy(), max_connections=3)
+        ended = threading.Semaphore(0)
+
+        def script(sock, number):
+            answering(OK)(sock, number)
+            ended.release()
+
+        with Peer(script, host="0.0.0.0") as peer:
+            urls = [f"http://127.0.3.{number}:{peer.port}/" for number in range(10)]
+            assert {client.post_all([post(url)])[0].status for url in urls} == {200}
+            client.post_all([])
+            for _ in range(7):
+                assert ended.acquire(timeout=SECONDS)
+            assert {client.post_all([post(url)])[0].status for url in urls[-3:]} == {200}
+            client.close()
+        assert peer.accepted == 10
 
     def test_snd_ten_thousand_targets_use_at_most_32_sockets(self, client):
         most = 0

@@ -193,10 +193,7 @@ class _Outbound(asyncio.Protocol):
         """Send a request; the future is its answer."""
         data = self.http.request(post, endpoint.host_header, endpoint.target)
         self._waiter = waiter = self._loop.create_future()
-        if self._transport.is_closing():
-            self._take(self.http.eof())
-        else:
-            self._transport.write(data)
+        self._transport.write(data)
         return waiter
 
     @property
