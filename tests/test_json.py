@@ -78,12 +78,14 @@ def test_data_in_an_odd_container_becomes_the_same_bytes(data):
 def test_an_odd_container_is_held_to_the_same_limits():
     limits = OddList([2**63 - 1, -(2**63), 1.5, "é", None, True])
     assert encode_data(limits) == encode_data(list(limits))
-    deep = OddList()
+    lists, dicts = OddList(), collections.OrderedDict()
     for _ in range(63):
-        deep = OddList([deep])
-    assert encode_data(deep) == encode_data(nested(64))
-    with pytest.raises(InvalidData, match="more than 64 deep"):
-        encode_data([deep])
+        lists, dicts = OddList([lists]), collections.OrderedDict(a=dicts)
+    assert encode_data(lists) == encode_data(nested(64))
+    assert is_sound(encode_data(dicts))
+    for data in ([lists], [dicts]):
+        with pytest.raises(InvalidData, match="more than 64 deep"):
+            encode_data(data)
 
 
 class Text(str):
