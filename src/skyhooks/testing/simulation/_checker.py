@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..._values import Delivery, Outcome
-from ._job import Note
+from ._job import Job, Note
 from ._listener import Listener
 from ._scheduler import Endless
 from ._weather import FINE
@@ -30,7 +30,7 @@ def settle(world: World) -> None:
         _check_owed(web)
         _check_rest(web)
     for job in world.jobs:
-        _check_lanes(world, job.name, [job.core._lane, *(one.lane for one in job.core._targets._lanes.values())])
+        _check_job(job)
     for note in world.notes:
         _check_receipt(note)
     _check_joins(world)
@@ -100,6 +100,13 @@ def _check_rest(web: Web) -> None:
     keys = {key for listener in web.listeners if listener.closed_at is None for key in listener.keys}
     if keys != wanted:
         world.violate(f"{web.name} has callbacks for {sorted(keys)} and tracks for {sorted(wanted)}")
+
+
+def _check_job(job: Job) -> None:
+    lanes = [job.core._lane, *(one.lane for one in job.core._targets._lanes.values())]
+    _check_lanes(job.world, job.name, lanes)
+    if job.group.tasks:
+        job.world.violate(f"{job.name} has {len(job.group.tasks)} tasks that never end")
 
 
 def _check_lanes(world: World, name: str, lanes: list[object]) -> None:

@@ -398,5 +398,21 @@ async def strangers(w: World) -> None:
         await w.moments(0.3)
 
 
+@storm
+async def impatient_callers(w: World) -> None:
+    """Many call one notifier at once, and some are cancelled; the others must not feel it."""
+    webs, job = [await w.started(), await w.started()], w.job()
+    await w.registered(webs[0], "1", "2")
+    await w.registered(webs[1], "2", "3")
+    w.weather = Weather(slow=0.2, post_lost=0.2, answer_lost=0.1, store_before=0.05)
+    calls = []
+    for _ in range(12):
+        keys = (("1",), ("2",), ("3", "1"))[w.scheduler.pick(3)]
+        calls.append(job.notify(*keys, ephemeral=w.chance(0.3), timeout_seconds=4.0))
+        await w.moments(0.01 if w.chance(0.8) else 1)
+        if w.chance(0.4):
+            calls.pop(w.scheduler.pick(len(calls))).cancel_now()
+
+
 def _open_stream(w: World, web: Web, keys: tuple[str, ...], since: str | None) -> None:
     web.register(*keys, since=since, stream=1 + w.scheduler.pick(3), reader_seconds=w.scheduler.between(0.01, 1))
