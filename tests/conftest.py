@@ -1,8 +1,23 @@
-"""Leaves out what the installed extras do not allow to run."""
+"""Says which tests need an extra, and leaves out those whose extra is not installed."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from importlib.util import find_spec
 
-collect_ignore_glob = [f"test_{extra}*.py" for extra in ("tornado", "requests") if find_spec(extra) is None]
-collect_ignore = [] if find_spec("tornado") else ["test_promises.py", "test_reliability.py"]
+import pytest
+
+NEEDS = {
+    "test_tornado*.py": "tornado",
+    "test_promises.py": "tornado",
+    "test_reliability.py": "tornado",
+    "test_requests*.py": "requests",
+}
+
+collect_ignore_glob = [pattern for pattern, package in NEEDS.items() if find_spec(package) is None]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if any(fnmatch(item.path.name, pattern) for pattern in NEEDS):
+            item.add_marker(pytest.mark.extras)
