@@ -81,6 +81,16 @@ class Request:
             self._again = self._operation == "publish" and scheduler.random() < weather.store_again
             scheduler.at(delay, self._arrive)
 
+    def at_once(self) -> Any:
+        """Carry it out in place, and return its answer."""
+        steps = self._world.server.begin(self._operation, self._arguments)
+        try:
+            while True:
+                next(steps)
+        except StopIteration as stop:
+            self._world.log(self._name, f"{self._operation}{self._shown()} => {shown(stop.value)}")
+            return stop.value
+
     def _fail(self, delay: float, why: str) -> None:
         self._world.log(self._name, f"{self._operation}{self._shown()}: {why}")
         self._world.scheduler.at(delay, self._task.step, self._ticket, StoreUnavailable(why))

@@ -46,8 +46,12 @@ class Runtime:
         if function == "join":
             self._world.joins.append((self._name, arguments[0].url))
         request = Request(self._world, self._name, function, arguments, me, me.ticket)
-        request.begin()
-        answer = await suspend()
+        instant = self._world.weather.instant
+        if instant and self.random() < instant:
+            answer = request.at_once()
+        else:
+            request.begin()
+            answer = await suspend()
         if isinstance(answer, BaseException):
             raise answer
         if function == "publish":

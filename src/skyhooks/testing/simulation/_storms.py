@@ -33,6 +33,7 @@ def drawn_weather(w: World) -> Weather:
         post_twice=draw(0, 0.1),
         post_late=draw(0, 0.1),
         post_held=draw(0, 0.2),
+        instant=(0.0, 0.0, 0.0, 0.5, 1.0)[w.scheduler.pick(5)],
     )
 
 
@@ -327,7 +328,8 @@ async def callbacks_do_things(w: World) -> None:
         if what == 0:
             w.scheduler.run(w.scheduler.now + 0.02)
         elif what == 1 and len(web.listeners) < 12:
-            web.register("1", since="start" if w.chance(0.5) else None).listener.on_call = act
+            since = "start" if w.chance(0.5) else None
+            web.register("1", since=since, eagerly=w.chance(0.5)).listener.on_call = act
         elif what == 2:
             open_ones = [one for one in web.listeners if one.open]
             if open_ones:

@@ -36,6 +36,8 @@ class Weather:
     post_late: float = 0.0
     post_held: float = 0.0
     """Share of POSTs that arrive a little later than the one behind them."""
+    instant: float = 0.0
+    """Share of operations that are done in place, without a switching point, as a memory store's are."""
     only: tuple[str, ...] = ()
     """The operations that fail; all if empty."""
     late_seconds: float = LATE_SECONDS

@@ -73,7 +73,14 @@ class Web:
         """Beat once more than the heart does by itself."""
         return self.group.spawn(_tried(self.core.beat) if self.alive else _nothing())
 
-    def register(self, *keys: str, since: str | None = None, stream: int = 0, reader_seconds: float = 0.0) -> Joining:
+    def register(
+        self,
+        *keys: str,
+        since: str | None = None,
+        stream: int = 0,
+        reader_seconds: float = 0.0,
+        eagerly: bool = False,
+    ) -> Joining:
         """Begin to register a callback, or a stream of at most `stream` pending items."""
         places = {}
         if since not in (None, "start"):
@@ -82,7 +89,7 @@ class Web:
         listener = Listener(self, self.world.name("r"), tuple(f"k={key}" for key in keys), since, places)
         self.listeners.append(listener)
         work = self._subscribe(listener, since, stream, reader_seconds) if stream else self._register(listener, since)
-        return Joining(listener, self.group.spawn(work))
+        return Joining(listener, self.group.spawn_eagerly(work) if eagerly else self.group.spawn(work))
 
     def unregister(self, listener: Listener, *, eagerly: bool = False) -> Task:
         """Unregister; from its first step on nothing may be called."""
