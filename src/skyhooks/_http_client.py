@@ -31,17 +31,16 @@ class ClientConnection:
         Raises:
             ValueError: a header's value cannot travel: it holds control characters or is not ASCII.
         """
-        head = [f"POST {target} HTTP/1.1\r\nhost: {host_header}\r\ncontent-length: {len(post.body)}\r\n"]
-        for name, value in post.headers:
-            if _CONTROL.search(value):
-                raise ValueError(f"header {name} holds control characters")
-            head.append(f"{name}: {value}\r\n")
-        head.append("connection: close\r\n\r\n" if post.fresh else "\r\n")
-        text = "".join(head)
-        if not text.isascii():
-            raise ValueError("a header's value is not ASCII")
+        fields = [f"{name}: {value}" for name, value in post.headers]
+        text = "".join(fields)
+        if not text.isascii() or _CONTROL.search(text):
+            raise ValueError("a header holds control characters, or is not ASCII")
+        if post.fresh:
+            fields.append("connection: close")
+        length = f"content-length: {len(post.body)}"
+        head = "\r\n".join((f"POST {target} HTTP/1.1", f"host: {host_header}", length, *fields, "\r\n"))
         self._answers.expect(may_reuse=not post.fresh)
-        return text.encode() + post.body
+        return head.encode() + post.body
 
     def feed(self, data: bytes) -> Answer | None:
         """Take what has arrived; return the answer once it is whole, or will not get any better."""

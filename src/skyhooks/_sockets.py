@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
-import select
 import ssl
-import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from math import ceil, inf
+from select import POLLIN, POLLOUT, poll
+from time import monotonic
 
 from ._exchange import Exchange, World
 from ._policy import MAX_CONNECTIONS
@@ -36,7 +36,15 @@ class SocketClient:
 
     def post(self, post: Post) -> Answer:
         """Make one attempt."""
-        return self.post_all((post,))[0]
+        exchange = self.exchange(post)
+        try:
+            exchange.start()
+            while exchange.answer is None:
+                ready((exchange,))
+                exchange.advance(monotonic())
+        finally:
+            exchange.abort()
+        return exchange.answer
 
     def post_all(self, posts: Sequence[Post]) -> list[Answer]:
         """Make attempts at once, and return their answers in the same order.
@@ -53,7 +61,7 @@ class SocketClient:
                     running.append(later.popleft())
                     running[-1].start()
                 for exchange in ready(running):
-                    exchange.advance(time.monotonic())
+                    exchange.advance(monotonic())
                 running = [exchange for exchange in running if exchange.answer is None]
         finally:
             for exchange in running:
@@ -80,20 +88,20 @@ class SocketClient:
         return self._ssl_context
 
 
-def ready(exchanges: Iterable[Exchange], *, until: float = math.inf) -> list[Exchange]:
+def ready(exchanges: Iterable[Exchange], *, until: float = inf) -> list[Exchange]:
     """Wait until some of these exchanges can go on, or have their answer, or for `until`; return those."""
-    exchanges = list(exchanges)
+    exchanges = tuple(exchanges)
     answered = [exchange for exchange in exchanges if exchange.answer is not None]
     if answered or not exchanges:
         return answered
     masks: dict[int, int] = {}
     for exchange in exchanges:
-        mask = select.POLLIN * exchange.wants_read | select.POLLOUT * exchange.wants_write
-        masks[exchange.fileno()] = masks.get(exchange.fileno(), 0) | mask
-    poller = select.poll()
+        fd, mask = exchange.fileno(), (POLLIN if exchange.wants_read else 0) | (POLLOUT if exchange.wants_write else 0)
+        masks[fd] = masks.get(fd, 0) | mask
+        until = min(until, exchange.deadline)
+    poller = poll()
     for fd, mask in masks.items():
         poller.register(fd, mask)
-    until = min(until, *(exchange.deadline for exchange in exchanges))
-    found = {fd for fd, _ in poller.poll(max(0, math.ceil((until - time.monotonic()) * 1000)))}
-    now = time.monotonic()
+    found = {fd for fd, _ in poller.poll(max(0, ceil((until - monotonic()) * 1000)))}
+    now = monotonic()
     return [exchange for exchange in exchanges if exchange.fileno() in found or exchange.deadline <= now]
