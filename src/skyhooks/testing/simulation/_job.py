@@ -17,6 +17,9 @@ from ._weather import SLACK_SECONDS
 if TYPE_CHECKING:
     from ._world import World
 
+LARGE_BYTES = 500
+"""Smaller data than this always fits into a body of its own."""
+
 
 class Note:
     """One call of `notify` and what came of it."""
@@ -27,6 +30,7 @@ class Note:
         self.ephemeral = ephemeral
         self.id = id
         self.nonce = ""
+        self.data_bytes = 0
         self.began_at = job.world.moment()
         self.began = job.world.scheduler.now
         self.ended_at = 0
@@ -87,6 +91,7 @@ class Job:
             timeout_seconds=timeout_seconds,
         )
         note.nonce = sending.nonce
+        note.data_bytes = len(sending.data)
         note.id = sending.id
         if self.world.trace is not None:
             kind = "ephemeral " if note.ephemeral else ""
@@ -161,12 +166,16 @@ class Job:
             world.violate(f"the receipt of {note.id} names {named}, the store {self.runtime.published.get(note.nonce)}")
         for one in receipt.deliveries:
             wrong = Outcome.DEFERRED if note.ephemeral else Outcome.LOST
-            if one.outcome is Outcome.REFUSED and (not world.may_refuse or world.may_refuse not in (one.error or "")):
+            if one.outcome is Outcome.REFUSED and not self._may_be_refused(note, one.error or ""):
                 world.violate(f"{note.id} was refused: {one.error}")
             if one.outcome is wrong:
                 world.violate(f"{note.id}: {one.outcome} of {'an ephemeral' if note.ephemeral else 'a retained'} one")
             if one.error is not None and "in the notifier" in one.error:
                 world.violate(f"{note.id}: {one.error}")
+
+    def _may_be_refused(self, note: Note, error: str) -> bool:
+        expected = self.world.may_refuse
+        return bool(expected) and expected in error and (expected != "too_large" or note.data_bytes > LARGE_BYTES)
 
     def _failed(self, error: BaseException) -> None:
         self.world.violate(f"a task of {self.name} raised {error!r}")

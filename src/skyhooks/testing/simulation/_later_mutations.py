@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ... import _notifier
+from ... import _delivery, _notifier
 from ..._callbacks import Callbacks
 from ..._delivery import TargetLane
 from ..._fetcher import Fetcher
@@ -14,6 +14,7 @@ from ..._identity import Identity
 from ..._inbox import Inbox
 from ..._notification import Notification
 from ..._notifier import NotifierCore
+from ..._policy import Kind, Verdict, judge
 from ..._registration import LIVE, Registration, Seat
 from ..._registry import RegistryCore
 from ..._replay import Replay, SenderWindows
@@ -90,6 +91,19 @@ def one_refused_item_refuses_all(self: Track, n: Notification) -> Offer:
     if self.epoch is not None and n.seq > self.seq + 1:
         raise BodyRejected(400, "malformed")
     return _track_offer(self, n)
+
+
+def _judge_without_splitting(answer: Any, **options: Any) -> Verdict:
+    verdict = judge(answer, **options)
+    return Verdict(Kind.REFUSED, error=verdict.error) if verdict.kind is Kind.SPLIT else verdict
+
+
+MUTATIONS["too_large_together_is_refused"] = Mutation(
+    "too_large_together_is_refused",
+    "19",
+    "t20_poison_in_a_batch",
+    ((_delivery, "judge", _judge_without_splitting), (_delivery, "ENVELOPE_BYTES", -(2**20))),
+)
 
 
 @mutation("19", "poor_network", TargetLane, "_post")
