@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 PURE = (
-    "_callbacks", "_cursor", "_dates", "_dispatch", "_http_client", "_http_head", "_http_parser", "_http_server", "_identity", "_inbox", "_json", "_keys",
+    "_callbacks", "_cursor", "_dates", "_dispatch", "_http_client", "_http_head", "_http_parser", "_http_requests", "_http_server", "_identity", "_inbox", "_json", "_keys",
     "_lane", "_notification", "_policy", "_registration", "_replay", "_signing", "_stream", "_track", "_unpinned", "_urls", "_values", "_wire",
 )  # fmt: skip
 WHOLE = 100.0

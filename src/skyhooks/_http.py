@@ -6,14 +6,12 @@ from ._dates import http_date
 from ._http_client import MAX_ANSWER_BYTES, ClientConnection
 from ._http_head import TOO_LARGE, Headers, Refusal, judge_request
 from ._http_parser import MAX_HEAD_BYTES, MAX_HEADERS
+from ._http_requests import Continue, Event, Request
 from ._http_server import (
     BODY_SECONDS,
     CONTINUE,
     HEAD_SECONDS,
     LINGER_SECONDS,
-    Continue,
-    Event,
-    Request,
     Response,
     ServerConnection,
 )
