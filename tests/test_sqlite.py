@@ -91,6 +91,11 @@ class TestManyProcesses:
         assert errors == [""] * 8
         assert sum(len(seqs(store, f"k={number}")) for number in range(50)) == 8 * 200 + 1
 
+    def test_sql_processes_that_start_at_once_make_one_store(self, path):
+        starters = [subprocess.Popen([sys.executable, "-c", STARTER, f"sqlite:///{path}"]) for _ in range(6)]
+        assert [starter.wait(30) for starter in starters] == [0] * 6
+        assert [file.name for file in path.parent.iterdir()] == ["store.db"]
+
     def test_sql_a_held_lock_is_unavailable_within_three_seconds(self, store, path):
         store.add_hooks("id", ["k=1"], 1)
         with other_connection(path) as other:

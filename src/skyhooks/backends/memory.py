@@ -291,3 +291,12 @@ class _Memory:
 
 _memories: WeakValueDictionary[tuple[int, str], _Memory] = WeakValueDictionary()
 _opening = threading.Lock()
+
+
+def _in_child() -> None:
+    """Another thread may have held the lock when the process forked."""
+    global _opening
+    _opening = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_in_child)

@@ -58,6 +58,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._in_flight = 0
         self._forking = False
+        self._closed = False
         self._identity: Identity | None = None
         self._siblings: dict[str, Identity] = {}
         self._checkpointer = Checkpointer(self._run)
@@ -92,7 +93,7 @@ class Pool:
         """End the thread and all connections; those in flight are closed when they are done."""
         self._checkpointer.stop()
         with self._lock:
-            self._identity = None
+            self._closed = True
         self._close_idle(checkpoint=True)
 
     def before_fork(self) -> None:
@@ -178,10 +179,11 @@ class Pool:
 
     def _give(self, connection: Connection) -> None:
         with self._lock:
-            if connection.identity == self._identity:
+            current = connection.identity == self._identity
+            if current and not self._closed:
                 self._idle.append(connection)
                 return
-        connection.close(checkpoint=False)
+        connection.close(checkpoint=current)
 
     def _recover(self, connection: Connection, error: BaseException) -> None:
         if isinstance(error, (apsw.BusyError, StoreUnavailable)) and not connection.raw.in_transaction:

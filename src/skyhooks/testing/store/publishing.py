@@ -132,6 +132,8 @@ class PublishingTests(StoreTests):
 
     def test_ids_are_forgotten_in_time(self, make_store: MakeStore) -> None:
         store, key = make_store(keep=1, keep_min_seconds=0, dedupe_seconds=SHORT), a_key()
-        store.publish([a_publication(key, "once", remember=True)])
+        store.publish([a_publication(key, name, remember=True) for name in ("once", "twice")])
         publish(store, key)
         until(lambda: store.publish([a_publication(key, "once")])[0].position is not None)
+        store.publish([a_publication(key, remember=True)])
+        assert store.publish([a_publication(key, "twice")])[0].position is not None
