@@ -108,7 +108,7 @@ class BlockingRuntime:
         elif isinstance(self._client, Exchanger):
             self._fans.current = fan = Fan(self._client)
             try:
-                fan.run([function(item) for item in items])
+                fan.run(function, items)
             finally:
                 self._fans.current = None
         else:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Generator, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from types import coroutine
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ._exchange import Exchange
 from ._sockets import ready
 from ._values import Answer, Post
+
+A = TypeVar("A")
+
+WINDOW = 128
+"""Deliveries under way at once: more than a client has connections, so that some hung targets do not hold up the others."""
 
 
 @runtime_checkable
@@ -42,13 +48,17 @@ class Fan:
         while time.monotonic() < until:
             await _suspend(until)
 
-    def run(self, works: Sequence[Awaitable[None]]) -> None:
-        """Run them all to their ends; an exception, as a signal handler may raise, ends them all."""
+    def run(self, function: Callable[[A], Awaitable[None]], items: Sequence[A]) -> None:
+        """Run the function on all items to its end; an exception, as a signal handler may raise, ends them all.
+
+        No more than a window at once, so that the time of those behind does not run while they wait for a connection.
+        """
+        later = deque(items)
         waiting: dict[Generator[Any, None, None], Exchange | float] = {}
         try:
-            for work in works:
-                _step(work.__await__(), waiting)
-            while waiting:
+            while later or waiting:
+                while later and len(waiting) < WINDOW:
+                    _step(function(later.popleft()).__await__(), waiting)
                 for steps in _ready(waiting):
                     _step(steps, waiting)
         finally:
@@ -73,6 +83,8 @@ def _step(steps: Generator[Any, None, None], waiting: dict[Generator[Any, None, 
 
 
 def _ready(waiting: dict[Generator[Any, None, None], Exchange | float]) -> list[Generator[Any, None, None]]:
+    if not waiting:
+        return []
     exchanges = [wait for wait in waiting.values() if isinstance(wait, Exchange)]
     until = min((wait for wait in waiting.values() if not isinstance(wait, Exchange)), default=math.inf)
     if exchanges:
