@@ -136,12 +136,12 @@ class Listener:
             world.violate(f"{self.name} was called twice with {_told(n)}")
         self.seen.add((n.key, n.epoch, n.seq))
         self._check_step(n.key, n.epoch, n.seq - 1, _told(n))
-        before = self.heads_before[n.key]
-        after = self.heads_after[n.key] if self.heads_after else None
-        if n.replayed and after is not None and after.epoch == n.epoch and n.seq > after.seq:
-            world.violate(f"{self.name}: {_told(n)} is called replayed, and was published after registering")
-        if not n.replayed and before is not None and before.epoch == n.epoch and n.seq <= before.seq:
-            world.violate(f"{self.name}: {_told(n)} is not called replayed, and was published before registering")
+        head = self.heads_after[n.key] if self.heads_after else None
+        if head is not None and n.replayed is not (head.epoch == n.epoch and n.seq <= head.seq):
+            known = "is" if n.replayed else "is not"
+            world.violate(
+                f"{self.name}: {_told(n)} {known} called replayed, and the head was {head.seq} at registering"
+            )
         self.places[n.key] = (n.epoch, n.seq)
         self._check_cursor(n.key, (n.epoch, n.seq), n)
         self.got.add((n.id, n.key))
