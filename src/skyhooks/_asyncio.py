@@ -101,6 +101,7 @@ class Registry:
             StoreUnavailable, StoreCorrupt: of the store.
         """
         if self._core is not None:
+            self._core.check_process()
             if self._core.running:
                 return
             raise NotStarted("this registry has been stopped or is being started", "make and start a new one")
@@ -137,6 +138,7 @@ class Registry:
         """Take no new registrations, end the streams within `drain_seconds`, leave, close. Twice is fine."""
         if self._core is None:
             return
+        self._core.check_process()  # in a child, to close what is shared would make the parent deaf
         try:
             await self._core.stop(drain_seconds)
         finally:
@@ -208,6 +210,7 @@ class Registry:
         timeout_seconds: float | None = None,
     ) -> Receipt:
         """Publish from this process; see `Notifier.notify`."""
+        self._started().check_process()
         core = self._notifier
         if core is None:
             raise _not_started()

@@ -131,6 +131,15 @@ class RegistryCore:
         """Whether `start` has returned and `stop` has not begun."""
         return self._state == "running"
 
+    def check_process(self) -> None:
+        """Make sure that this is not a forked child.
+
+        Raises:
+            ForkedRegistry: nothing of the parent's was touched.
+        """
+        if os.getpid() != self._pid:
+            raise ForkedRegistry
+
     # -- life -------------------------------------------------------------------------------------
 
     async def start(self, url: str | None) -> None:
@@ -141,7 +150,7 @@ class RegistryCore:
             UrlShared: it reaches another instance too.
             StoreUnavailable: nothing was joined.
         """
-        self._check_process()
+        self.check_process()
         self._url = url
         self._identity.assume(self._draw())
         if url is not None:
@@ -155,7 +164,7 @@ class RegistryCore:
         if self._state != "running":
             self._state = "stopped"
             return
-        self._check_process()
+        self.check_process()
         self._state = "stopping"
         await self._drain_streams(drain_seconds)
         self._state = "stopped"
@@ -193,7 +202,7 @@ class RegistryCore:
 
     async def unregister(self, registration: Registration) -> None:
         """End a registration: no call starts after this was called. Twice is fine; never raises `StoreUnavailable`."""
-        self._check_process()
+        self.check_process()
         if registration.closed:
             return
         unwanted = self._callbacks.discard(registration)
@@ -242,7 +251,7 @@ class RegistryCore:
         Raises:
             ForkedRegistry: this process inherited the registry.
         """
-        self._check_process()
+        self.check_process()
         return self._inbox.receive(headers, body)
 
     # -- the heartbeat ----------------------------------------------------------------------------
@@ -266,12 +275,8 @@ class RegistryCore:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise ForkedRegistry
-
     def _check_running(self) -> None:
-        self._check_process()
+        self.check_process()
         if self._state == "new":
             raise NotStarted("this registry has not been started", "call start() first")
         if self._state != "running":
