@@ -50,7 +50,11 @@ class Mounted(TornadoAdapter):
             return super().registry(store, **options)
         sockets = bind_sockets(0, "127.0.0.1")
         url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/webhook"
-        registry = super().registry(store, url=url, **options)
+        try:
+            registry = super().registry(store, url=url, **options)
+        except ValueError:
+            sockets[0].close()
+            raise
         server = HTTPServer(Application([("/webhook", WebhookHandler, {"registry": registry})]))
         server.add_sockets(sockets)
         self.servers.append(server)

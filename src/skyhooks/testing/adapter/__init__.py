@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .answers import AnswerTests
 from .base import Adapter, AwaitedNotifier, AwaitedRegistry, AwaitedStream, AwaitedSubmission
+from .life import LifeTests
 from .receipts import ReceiptTests
 from .registering import RegisteringTests
 from .replaying import ReplayTests
@@ -25,6 +26,7 @@ class AdapterConformance(
     StreamTests,
     ReceiptTests,
     AnswerTests,
+    LifeTests,
 ):
     """Subclass it in a test module of yours, and give an `Adapter`; pytest does the rest.
 
