@@ -266,6 +266,7 @@ def test_listen_in_pull_mode_asks_the_store(store):
     with listening("account=42", "--pull", "--count", "1", "--store", store) as process:
         done = run("notify", "account=42", "--data", "1", "--store", store)
         out, _ = process.communicate(timeout=LIMIT_SECONDS)
+    assert done.stdout.startswith("reached 0 callbacks in 0 processes, 1 more will fetch it: ")
     assert "deferred" in done.stdout
     assert out.endswith("account=42  1\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.client
 import io
@@ -9,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -18,10 +20,12 @@ import pytest
 
 from commands import LIMIT_SECONDS, begin, lines, run
 from skyhooks.cli.output import Bar, cut, style, width
-from skyhooks.demo import files
-from skyhooks.demo.check import Result, Verdict, judge
+from skyhooks.demo import check as demo_check
+from skyhooks.demo import files, processes
+from skyhooks.demo.check import Check, Result, Verdict, judge
 from skyhooks.demo.command import _fault
 from skyhooks.demo.orders import JobReport
+from skyhooks.demo.processes import Cluster, ProcessFailed
 from skyhooks.demo.reader import Reader
 
 
@@ -321,6 +325,46 @@ def test_a_malformed_request_is_answered_400(head, room):
     with serving(room) as page, socket.create_connection(("127.0.0.1", page.port), LIMIT_SECONDS) as client:
         client.sendall(head)
         assert client.recv(99).startswith(b"HTTP/1.1 400 ")
+
+
+# -- when something goes wrong ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_room(room, monkeypatch):
+    """Make clusters of this very process use the room too."""
+    monkeypatch.setattr(tempfile, "tempdir", str(room))
+    yield
+    assert_nothing_is_left(room)
+
+
+async def check(**how):
+    async with Cluster(0, ()) as cluster:
+        return await Check(cluster, Bar("", io.StringIO())).run([], **how)
+
+
+def test_a_check_whose_time_runs_out_fails_and_says_what_is_missing(in_room, monkeypatch):
+    monkeypatch.setattr(demo_check, "CHECK_SECONDS", -7.0)
+    result = asyncio.run(check(files=1000, seconds=8.0))
+    assert (result.ok, result.report) == (False, None)
+    assert 0 < result.notifications < 1000
+
+
+def test_a_check_whose_job_breaks_names_the_reason(in_room, work):
+    with pytest.raises(ProcessFailed, match="ended with status 1: ValueError: "):
+        asyncio.run(check(files=2**64, seconds=1.0))
+
+
+def test_a_process_that_cannot_start_is_told_with_its_last_words(in_room, monkeypatch):
+    monkeypatch.setattr(processes, "FRAMEWORKS", {"none": "skyhooks.demo.web_nowhere"})
+    with pytest.raises(ProcessFailed, match="No module named"):
+        asyncio.run(check(files=1, seconds=1.0))
+
+
+def test_a_process_that_does_not_begin_in_time_is_given_up(in_room, monkeypatch):
+    monkeypatch.setattr(processes, "START_SECONDS", 0.01)
+    with pytest.raises(ProcessFailed, match="does not start"):
+        asyncio.run(check(files=1, seconds=1.0))
 
 
 # -- parts ----------------------------------------------------------------------------------------

@@ -12,8 +12,6 @@ from .output import print_line, print_table, style
 
 DEFAULT_SECONDS = 10.0
 
-_STYLES = {Outcome.DELIVERED: "green", Outcome.REFUSED: "red", Outcome.BLOCKED: "red", Outcome.LOST: "red"}
-
 
 def run(options: argparse.Namespace) -> Exit:
     """Do what the words say; `NO` if nobody listened, or somebody could not be told."""
@@ -56,9 +54,12 @@ def _summary(receipt: Receipt) -> str:
     again = " (it had been published before)" if receipt.duplicate else ""
     if receipt.nobody:
         return f"{style('yellow', 'nobody listens')}: {receipt.id}{again}"
-    processes = len(receipt.deliveries)
+    processes = sum(one.outcome is Outcome.DELIVERED for one in receipt.deliveries)
+    deferred = sum(one.outcome is Outcome.DEFERRED for one in receipt.deliveries)
     reached = f"{receipt.reached} callback{'s' * (receipt.reached != 1)}"
-    return f"reached {style('bold', reached)} in {processes} process{'es' * (processes != 1)}: {receipt.id}{again}"
+    later = f", {deferred} more will fetch it" if deferred else ""
+    where = f"in {processes} process{'es' * (processes != 1)}"
+    return f"reached {style('bold', reached)} {where}{later}: {receipt.id}{again}"
 
 
 def _row(delivery: Delivery) -> tuple[str, ...]:
