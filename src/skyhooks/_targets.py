@@ -51,12 +51,12 @@ class Targets:
         Raises:
             StoreUnavailable: within 3 s.
         """
+        if len(self._known) + len(keys) > MAX_KNOWN_KEYS:
+            self._known.clear()
         unknown = [key for key in keys if not self.knows((key,))]
         if not unknown:
             return
         found = await self._runtime.call(self._store.targets, unknown)
-        if len(self._known) + len(found) > MAX_KNOWN_KEYS:
-            self._known.clear()
         until = self._runtime.now() + KNOWN_SECONDS
         for key, targets in found.items():
             self._known[key] = (until, targets)
