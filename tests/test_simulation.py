@@ -10,6 +10,7 @@ from skyhooks.testing.simulation.__main__ import main
 SCHEDULES = 20_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_promises_hold_in_every_schedule(scenario: str) -> None:
     count = SCHEDULES // len(SCENARIOS) + 1
