@@ -16,6 +16,7 @@ from ._http import Response
 from ._identity import Identity
 from ._inbox import Headers, Inbox
 from ._keys import canonical_keys
+from ._lease import Lease, Tell
 from ._notification import Notification
 from ._ping import prove_url
 from ._policy import heartbeat_delay
@@ -23,9 +24,9 @@ from ._registration import START, Registration
 from ._signing import entry_mac, verify_mac
 from ._stream import Stream
 from ._track import Event, Outbox, Track
-from ._values import Entry, Instance, Page, Position, RenewalState
+from ._values import Entry, Page, Position
 from .abc import Callback, GapCallback, Runtime, Store, Task
-from .exceptions import ForkedRegistry, NotStarted, SkyhooksError, StoreUnavailable, UnverifiedEntry, UrlShared
+from .exceptions import ForkedRegistry, NotStarted, StoreUnavailable, UnverifiedEntry
 
 __all__ = ["Event", "RegistryCore"]
 
@@ -49,9 +50,6 @@ class Outlet(Protocol):
 
     def afterwards(self, work: Callable[[], None]) -> None:
         """Do this as soon as no call is under way."""
-
-
-Tell = Callable[[BaseException, Notification | None], None]
 
 
 class RegistryCore:
@@ -85,8 +83,6 @@ class RegistryCore:
         self._lease_seconds = lease_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._tell = tell
-        self._token = ""
-        self._url: str | None = None
         self._tasks: list[Task] = []
         self._streams: dict[int, Stream] = {}
         self._state = "new"
@@ -95,6 +91,7 @@ class RegistryCore:
         self._beating = False
         self._store_is_away = False
         self._identity = Identity(secrets, max_body_bytes=max_body_bytes, label=label)
+        self._lease = Lease(store, runtime, self._identity, lease_seconds, tell=tell, counts=self.counts)
         self._callbacks = Callbacks(outlet.outbox)
         self._hooks = Hooks(runtime, store, self._callbacks, self._heads_seen)
         self._fetcher = Fetcher(
@@ -124,7 +121,7 @@ class RegistryCore:
     @property
     def url(self) -> str | None:
         """Where this instance is POSTed to; None in pull mode."""
-        return self._url
+        return self._lease.url
 
     @property
     def running(self) -> bool:
@@ -151,11 +148,12 @@ class RegistryCore:
             StoreUnavailable: nothing was joined.
         """
         self.check_process()
-        self._url = url
-        self._identity.assume(self._draw())
+        self._lease.url = url
+        self._identity.assume(self._lease.draw())
         if url is not None:
             await prove_url(self._runtime, url, self._identity)
-        await self._join(self._identity.instance)
+        await self._lease.join(self._identity.instance)
+        self._hooks.instance_id = self.instance_id
         self._state = "running"
         self._tasks.append(self._runtime.spawn(self._beat_for_ever()))
 
@@ -170,11 +168,7 @@ class RegistryCore:
         self._state = "stopped"
         for task in self._tasks:
             task.cancel()
-        try:
-            await self._runtime.call(self._store.leave, self.instance_id)
-        except SkyhooksError as error:
-            log.warning("could not leave (%s): the lease ends by itself in %g s", error, self._lease_seconds)
-        self._identity.closed = True
+        await self._lease.leave()
         self._callbacks.close()
 
     # -- registrations ----------------------------------------------------------------------------
@@ -282,45 +276,18 @@ class RegistryCore:
         if self._state != "running":
             raise NotStarted("this registry has been stopped", "make and start a new one")
 
-    def _draw(self) -> Instance:
-        token = self._runtime.token
-        key = bytes.fromhex(token())
-        return self._identity.draw(token(), key, self._url, int(self._runtime.time() * 1000))
-
-    async def _join(self, instance: Instance) -> None:
-        joined = await self._runtime.call(self._store.join, instance, self._lease_seconds)
-        self._identity.displaces(joined.displaced)
-        self._identity.assume(instance)
-        self._identity.joined = True
-        self._token = joined.token
-        self._hooks.instance_id = instance.instance_id
-
     async def _renew(self) -> None:
-        renewal = await self._runtime.call(self._store.renew, self.instance_id, self._lease_seconds, self._token)
-        if renewal.state is RenewalState.ALIVE:
-            self._token = renewal.token
-            self._note(renewal.moved)
-            return
-        if renewal.state is RenewalState.DISPLACED and self._url is not None and await self._is_taken(self._url):
-            self._give_up_url(self._url)
-        await self._join(self._draw())
-        self._hooks.doubt(track.key for track in self._callbacks)
-        self.counts["joined_again"] += 1
-        log.warning("the lease had ended; joined again as %s with %d keys", self.instance_id, len(self._callbacks))
-
-    async def _is_taken(self, url: str) -> bool:
-        instances = await self._runtime.call(self._store.instances)
-        return self._identity.is_taken([one.instance_id for one in instances if one.url == url])
-
-    def _give_up_url(self, url: str) -> None:
-        self._url = None
-        self.counts["displaced"] += 1
-        error = UrlShared(url, "another instance has joined with it; this one goes on in pull mode, without it")
-        self._tell(error, None)
+        moved = await self._lease.renew()
+        if moved is None:
+            self._hooks.instance_id = self.instance_id
+            self._hooks.doubt(track.key for track in self._callbacks)
+            log.warning("the lease had ended; joined again as %s with %d keys", self.instance_id, len(self._callbacks))
+        else:
+            self._note(moved)
 
     async def _look_at_slice(self) -> None:
         self._beats += 1
-        if self._url is None and self._beats % 10:
+        if self.url is None and self._beats % 10:
             return
         count = min(MAX_SLICE, max(MIN_SLICE, len(self._callbacks) // BEATS_PER_ROUND))
         keys = self._callbacks.rotate(count)
@@ -354,7 +321,7 @@ class RegistryCore:
         await self._runtime.call(self._store.reap)
 
     def _interval(self) -> float:
-        return self._heartbeat_seconds if self._url is not None else min(POLL_SECONDS, self._heartbeat_seconds)
+        return self._heartbeat_seconds if self.url is not None else min(POLL_SECONDS, self._heartbeat_seconds)
 
     async def _seat(self, registration: Registration, starts: Mapping[str, Position | None]) -> None:
         self._callbacks.add(registration)

@@ -11,9 +11,9 @@ from ..._dispatch import Dispatcher
 from ..._fetcher import Fetcher
 from ..._hooks import Hooks
 from ..._lane import Lane
+from ..._lease import Lease
 from ..._notification import Notification
 from ..._registration import JOINING, Seat
-from ..._registry import RegistryCore
 from ..._track import Offer, Plan, Track
 from ..._values import Page, Position
 from ._mutation import MUTATIONS, Mutation, mutation
@@ -138,11 +138,11 @@ def reap_takes_hooks_first(self: Server) -> Steps:
             del self.rows[name]
 
 
-@mutation("8", "t08_joined_again", RegistryCore, "_draw")
-def same_id_at_every_join(self: RegistryCore) -> Any:
+@mutation("8", "t08_joined_again", Lease, "draw")
+def same_id_at_every_join(self: Lease) -> Any:
     token = self._runtime.token
-    name = self.instance_id or token()
-    return self._identity.draw(name, bytes.fromhex(token()), self._url, int(self._runtime.time() * 1000))
+    name = self._identity.instance_id or token()
+    return self._identity.draw(name, bytes.fromhex(token()), self.url, int(self._runtime.time() * 1000))
 
 
 _doubt = Hooks.doubt
@@ -156,8 +156,8 @@ def joined_again_is_enough(self: Hooks, keys: Any) -> None:
         self._unsure.clear()
 
 
-@mutation("8", "t22_displaced", RegistryCore, "_give_up_url")
-def displaced_takes_its_url_back(self: RegistryCore, url: str) -> None:
+@mutation("8", "t22_displaced", Lease, "_give_up_url")
+def displaced_takes_its_url_back(self: Lease, url: str) -> None:
     return
 
 
