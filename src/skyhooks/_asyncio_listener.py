@@ -147,6 +147,8 @@ class _Inbound(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for event in self.http.feed(data, self._loop.time()):
+            if self._transport.is_closing():
+                return
             self._answer(event)
         if self.http.closing:
             self._end()
@@ -188,9 +190,11 @@ class _Inbound(asyncio.Protocol):
                     response.body,
                     content_type=response.content_type,
                     headers=response.headers + self._listener.date,
-                    close=not event.keep_alive,
+                    close=not event.keep_alive or response.status != 200,
                 )
             )
+            if response.status != 200:
+                self._transport.close()  # whoever was refused has to begin anew
             self._dispatch()
         elif isinstance(event, Refusal):
             body = problem(event.status, event.code)
