@@ -40,6 +40,9 @@ class Mounted(TornadoAdapter):
     """Serves `WebhookHandler` in an application of its own for each registry that is not to listen for itself."""
 
     mounted = True
+    refuses_first = frozenset(
+        ("a folded header", "a NUL", "a bare CR", "another version", "nonsense", "100 KB of headers")
+    )
 
     def __init__(self, store_url):
         super().__init__(store_url)

@@ -8,6 +8,8 @@ from .life import LifeTests
 from .receipts import ReceiptTests
 from .registering import RegisteringTests
 from .replaying import ReplayTests
+from .requests import RequestTests
+from .secrets import SecretTests
 from .streams import StreamTests
 
 __all__ = [
@@ -27,6 +29,8 @@ class AdapterConformance(
     ReceiptTests,
     AnswerTests,
     LifeTests,
+    SecretTests,
+    RequestTests,
 ):
     """Subclass it in a test module of yours, and give an `Adapter`; pytest does the rest.
 

@@ -85,7 +85,8 @@ class LifeTests(AdapterTests):
         registry = await adapter.started()
         registration = await registry.register(KEY, Heard())
         await registry.stop()
-        for verb in (*VERBS.values(), methodcaller("start")):
+        verbs: list[Verb] = [*VERBS.values(), methodcaller("start")]
+        for verb in verbs:
             with pytest.raises(NotStarted):
                 await verb(registry)
         await registry.unregister(registration)
@@ -93,8 +94,13 @@ class LifeTests(AdapterTests):
     async def test_a_child_cannot_use_its_parent_s_registry(self, adapter: Adapter) -> None:
         registry, heard = await adapter.started(), Heard()
         registration = await registry.register(KEY, heard)
-        unregister = methodcaller("unregister", registration)
-        for verb in (*VERBS.values(), unregister, methodcaller("start"), methodcaller("stop")):
+        verbs: list[Verb] = [
+            *VERBS.values(),
+            methodcaller("unregister", registration),
+            methodcaller("start"),
+            methodcaller("stop"),
+        ]
+        for verb in verbs:
             assert await adapter.in_thread(_is_forked_in_child, verb, registry)
         assert (await adapter.notifier().notify(KEY, 1)).reached == 1
         await adapter.until(lambda: heard.data == [1])
