@@ -143,7 +143,7 @@ class Inbox:
                 callbacks.append(track.ring(n))
                 continue
             callbacks.append(track.count(n))
-            offer = Offer.DUPLICATE if repeated else track.offer(n)
+            offer = Offer.DUPLICATE if item.ephemeral else track.offer(n)
             if offer is Offer.DUPLICATE:
                 duplicates.append(index)
             elif offer is Offer.FULL:
