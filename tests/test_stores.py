@@ -198,3 +198,8 @@ class TestSQLiteUrls:
 
     def test_its_repr_names_the_file(self, tmp_path):
         assert repr(SQLiteStore(f"sqlite:///{tmp_path}/x.db")) == f"SQLiteStore('{tmp_path}/x.db')"
+
+
+def test_what_is_no_url_is_told_how_to_become_one():
+    with pytest.raises(UnknownStore, match="sqlite:///skyhooks.db is for that file"):
+        open_store("skyhooks.db")

@@ -37,7 +37,11 @@ class UnknownStore(SkyhooksError, ValueError):
 
     def __init__(self, scheme: str, known: Iterable[str], extra: str | None = None) -> None:
         hint = f'; install it with: pip install "skyhooks[{extra}]"' if extra else ""
-        super().__init__(f"no store for {scheme!r} URLs; known are {', '.join(sorted(known))}{hint}")
+        schemes = ", ".join(sorted(known))
+        if scheme:
+            super().__init__(f"no store for {scheme!r} URLs; known are {schemes}{hint}")
+        else:
+            super().__init__(f"a store is a URL, as sqlite:///skyhooks.db is for that file; known schemes are {schemes}")
         self.scheme = scheme
 
 
