@@ -50,17 +50,21 @@ class TargetLane:
         self._prefix = body_prefix(target.instance_id)
         self._max_bytes = min(MAX_TRIP_BYTES, target.max_body_bytes - ENVELOPE_BYTES)
         self.lane: Lane[Parcel] = Lane(
-            runtime, self._carry, max_items=MAX_NOTIFICATIONS, max_bytes=self._max_bytes, size=Parcel.size
+            runtime,
+            self._carry,
+            max_items=MAX_NOTIFICATIONS,
+            max_bytes=self._max_bytes,
+            size=Parcel.size,
+            failed=self._failed,
         )
 
     async def _carry(self, parcels: Sequence[Parcel]) -> None:
-        items = [(parcel, item) for parcel in parcels if parcel.left > 0 for item in parcel.items]
-        try:
-            for batch in self._batches(items):
-                await self._deliver(batch)
-        except Exception as error:
-            log.exception("a delivery to %s failed", shown_url(self.url))
-            self._settle_all(items, None, f"{type(error).__name__} in the notifier")
+        for batch in self._batches(_open_items(parcels)):
+            await self._deliver(batch)
+
+    def _failed(self, parcels: Sequence[Parcel], error: Exception) -> None:
+        log.error("a delivery to %s failed", shown_url(self.url), exc_info=error)
+        self._settle_all(_open_items(parcels), None, f"{type(error).__name__} in the notifier")
 
     def _batches(self, items: Sequence[Item]) -> Iterator[list[Item]]:
         batch: list[Item] = []
@@ -162,3 +166,7 @@ class TargetLane:
 
     def _settle_all(self, items: Sequence[Item], outcome: Outcome | None, error: str | None) -> None:
         settle_all([(parcel, outcome or parcel.overdue_outcome, 1, None, error) for parcel, _ in items])
+
+
+def _open_items(parcels: Sequence[Parcel]) -> list[Item]:
+    return [(parcel, item) for parcel in parcels if parcel.left > 0 for item in parcel.items]

@@ -15,13 +15,14 @@ Item = TypeVar("Item")
 class Lane(Generic[Item]):
     """Carries items in order, at once when idle, in bounded batches when not.
 
-    `trip` takes the items of one batch and settles each of them; it must not raise. Whoever puts the first item
-    makes the first trip himself, with his own items only, so that his cancellation harms nobody else; what piled
-    up behind him is carried by a drainer that belongs to no caller (PROTOCOL 24). In worlds of threads any of
-    them may put; the lock guards the queue and is never held over a trip.
+    `trip` takes the items of one batch and settles each of them. Whoever puts the first item makes the first trip
+    himself, with his own items only, so that his cancellation harms nobody else; what piled up behind him is carried
+    by a drainer that belongs to no caller (PROTOCOL 24). What a trip raises is its leader's to see, be it an error of
+    ours or what a signal handler has raised in him; a drainer gives it to `failed`, with the items. In worlds of
+    threads any of them may put; the lock guards the queue and is never held over a trip.
     """
 
-    __slots__ = ("_busy", "_lock", "_max_bytes", "_max_items", "_queue", "_runtime", "_size", "_trip")
+    __slots__ = ("_busy", "_failed", "_lock", "_max_bytes", "_max_items", "_queue", "_runtime", "_size", "_trip")
 
     def __init__(
         self,
@@ -31,12 +32,14 @@ class Lane(Generic[Item]):
         max_items: int,
         max_bytes: int = 0,
         size: Callable[[Item], tuple[int, int]] = lambda _: (1, 0),
+        failed: Callable[[Sequence[Item], Exception], None] | None = None,
     ) -> None:
         self._runtime = runtime
         self._trip = trip
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._size = size
+        self._failed = failed
         self._queue: deque[Item] = deque()
         self._busy = False
         self._lock = Lock()
@@ -78,9 +81,17 @@ class Lane(Generic[Item]):
     async def _drain(self) -> None:
         try:
             while batch := self._take():
-                await self._trip(batch)
+                await self._carry(batch)
         finally:
             self._hand_on()
+
+    async def _carry(self, batch: Sequence[Item]) -> None:
+        try:
+            await self._trip(batch)
+        except Exception as error:
+            if self._failed is None:
+                raise
+            self._failed(batch, error)
 
     def _take(self) -> list[Item]:
         batch: list[Item] = []
