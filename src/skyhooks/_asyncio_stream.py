@@ -33,6 +33,8 @@ class Subscription:
         self._cursor: str | None = None
 
     async def __aenter__(self) -> Self:
+        if self._stream is not None:
+            raise RuntimeError("this subscription is open, or was; call registry.subscribe() again")
         self._stream = await self._core.open_stream(self._keys, since=self._since, max_pending=self._max_pending)
         self._stream.wake = self._awake.set
         return self

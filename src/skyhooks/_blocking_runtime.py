@@ -50,7 +50,9 @@ class BlockingFuture:
 
     async def wait(self, timeout_seconds: float | None) -> bool:
         """Block until the value is there; False when the time ran out first."""
-        if self._arrived.acquire(timeout=-1 if timeout_seconds is None else timeout_seconds):
+        if self._arrived.acquire(
+            timeout=-1 if timeout_seconds is None else min(timeout_seconds, threading.TIMEOUT_MAX)
+        ):
             self._arrived.release()
         return bool(self._value)
 

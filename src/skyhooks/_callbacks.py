@@ -36,6 +36,10 @@ class Callbacks:
             seats.append(track.seat(registration))
         registration.seats = tuple(seats)
 
+    def holds(self, registration: Registration) -> bool:
+        """Tell whether a registration was added here."""
+        return all(self._tracks.get(seat.track.key) is seat.track for seat in registration.seats)
+
     def discard(self, registration: Registration) -> list[str]:
         """Unseat a registration, at once and for good; return the keys that nobody wants any more."""
         registration.closed = True

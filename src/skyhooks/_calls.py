@@ -13,13 +13,14 @@ from ._registration import Registration
 
 log = logging.getLogger("skyhooks")
 
-OnError = Callable[[BaseException, Notification | None], None]
+OnError = Callable[[BaseException, Notification | None], Any]
+"""May be async, as callbacks may."""
 Adopt = Callable[[Awaitable[Any], Callable[[BaseException], None]], None]
 """Runs what an async callback returned, and says what it raised."""
 
 
 class Calls:
-    """Starts one call at a time and never raises: one callback's trouble stops no other."""
+    """Starts one call at a time: one callback's trouble stops no other."""
 
     def __init__(self, on_error: OnError | None, adopt: Adopt) -> None:
         self.counts: Counter[str] = Counter()
@@ -34,7 +35,9 @@ class Calls:
                 result = registration.callback(what)
             else:
                 result = self._tell_gap(registration, what)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next callback is called
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the CancelledError of something else, say: the next is called
             self._failed(error, what)
         else:
             if result is not None and inspect.isawaitable(result):
@@ -44,9 +47,12 @@ class Calls:
         """Tell the application, or the log, what went wrong."""
         if self._on_error is not None:
             try:
-                self._on_error(error, notification)
+                result: Any = self._on_error(error, notification)
             except Exception:
                 log.exception("on_error itself failed")
+            else:
+                if inspect.isawaitable(result):
+                    self._adopt(result, _log_failure)
         elif notification is not None:
             log.error("a callback for %s failed", notification.key, exc_info=error)
         else:
@@ -66,3 +72,7 @@ class Calls:
                 "part of what %s was sent is no longer kept (%s); give on_gap= to hear of it", gap.key, gap.reason
             )
         return None
+
+
+def _log_failure(error: BaseException) -> None:
+    log.error("on_error itself failed", exc_info=error)

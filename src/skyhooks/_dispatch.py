@@ -11,7 +11,7 @@ from ._registration import Registration
 from ._track import Event
 
 Invoke = Callable[[Registration, Notification | Gap], None]
-"""Starts one call and never raises; what the callback returns or raises is the adapter's affair."""
+"""Starts one call; what the callback returns or raises is the adapter's affair. Raises only what ends the interpreter."""
 
 
 class Dispatcher:
@@ -47,7 +47,14 @@ class Dispatcher:
         outbox, invoke = self.outbox, self._invoke
         while outbox:
             seats, count, what = outbox.popleft()
-            for seat in islice(seats, count):
-                registration = seat.registration
-                if not registration.closed:
-                    invoke(registration, what)
+            due = islice(seats, count)
+            try:
+                for seat in due:
+                    registration = seat.registration
+                    if not registration.closed:
+                        invoke(registration, what)
+            except BaseException:
+                # The interpreter is to end, or a bug was met: whoever dispatches next goes on behind that call.
+                rest = tuple(due)
+                outbox.appendleft((rest, len(rest), what))
+                raise

@@ -26,7 +26,7 @@ from ._stream import Stream
 from ._track import Event, Outbox, Track
 from ._values import Entry, Page, Position
 from .abc import Callback, GapCallback, Runtime, Store, Task
-from .exceptions import ForkedRegistry, NotStarted, StoreUnavailable, UnverifiedEntry
+from .exceptions import ForkedRegistry, NotStarted, StoreCorrupt, StoreUnavailable, UnverifiedEntry
 
 __all__ = ["Event", "RegistryCore"]
 
@@ -158,18 +158,23 @@ class RegistryCore:
         self._tasks.append(self._runtime.spawn(self._beat_for_ever()))
 
     async def stop(self, drain_seconds: float = 10.0) -> None:
-        """Refuse new registrations, end the streams within `drain_seconds`, leave, answer 503 from then on (PROTOCOL 27)."""
+        """Refuse new registrations, end the streams within `drain_seconds`, leave, answer 503 from then on (PROTOCOL 27).
+
+        Cancelled, it still leaves.
+        """
         if self._state != "running":
             self._state = "stopped"
             return
         self.check_process()
         self._state = "stopping"
-        await self._drain_streams(drain_seconds)
-        self._state = "stopped"
-        for task in self._tasks:
-            task.cancel()
-        await self._lease.leave()
-        self._callbacks.close()
+        try:
+            await self._drain_streams(drain_seconds)
+        finally:
+            self._state = "stopped"
+            for task in self._tasks:
+                task.cancel()
+            await self._lease.leave()
+            self._callbacks.close()
 
     # -- registrations ----------------------------------------------------------------------------
 
@@ -189,6 +194,10 @@ class RegistryCore:
         """
         names = canonical_keys(keys)
         starts = _starts(names, since)
+        if not callable(callback) or not (on_gap is None or callable(on_gap)):
+            raise TypeError(
+                "callback= and on_gap= take functions; give the function itself, not what a call of it returns"
+            )
         self._check_running()
         registration = Registration(names, callback, on_gap)
         await self._seat(registration, starts)
@@ -199,6 +208,8 @@ class RegistryCore:
         self.check_process()
         if registration.closed:
             return
+        if not self._callbacks.holds(registration):
+            raise ValueError("this registration was made by another registry; give it back there")
         unwanted = self._callbacks.discard(registration)
         if unwanted and self._state != "stopped":
             await self._hooks.remove(unwanted)
@@ -304,7 +315,7 @@ class RegistryCore:
     async def _try(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except StoreUnavailable as error:
+        except (StoreUnavailable, StoreCorrupt) as error:
             self.counts["store_unavailable"] += 1
             if not self._store_is_away:
                 log.warning("the store is away (%s); registered callbacks go on being served", error)

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ._signing import parse_secrets
@@ -30,7 +30,7 @@ class RegistrySettings:
     url: str | None
     listen: Listen
     advertise: str | None
-    secrets: tuple[bytes, ...]
+    secrets: tuple[bytes, ...] = field(repr=False)
     lease_seconds: float
     heartbeat_seconds: float
     max_body_bytes: int
@@ -128,7 +128,7 @@ def advertised_url(settings: RegistrySettings, address: tuple[str, int], local_a
     if settings.advertise is not None:
         return settings.advertise.replace("{port}", str(port))
     if host in ("", "0.0.0.0", "::"):  # noqa: S104 - asked for by the user
-        host = local_address or "127.0.0.1"
+        host = local_address or ("::1" if host == "::" else "127.0.0.1")
     url = f"{settings.scheme}://[{host}]:{port}/" if ":" in host else f"{settings.scheme}://{host}:{port}/"
     if local_address is not None and (host == "localhost" or host.startswith("127.") or host == "::1"):
         raise UrlUnreachable(url, "it is a loopback address, and the store is on another machine")
@@ -145,7 +145,7 @@ def _parse_listen(listen: str | None) -> Listen:
         return None
     if listen == "auto":
         return "auto"
-    host, colon, port = listen.rpartition(":")
+    host, colon, port = listen.rpartition(":") if isinstance(listen, str) else ("", "", "")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise ValueError(f'listen={listen!r} is not "HOST:PORT"; use "auto", "10.0.0.5:8001", "[::1]:0" or None')
     return (host.removeprefix("[").removesuffix("]"), int(port))

@@ -91,11 +91,12 @@ class Targets:
         return lane
 
     def _key_for(self, target: Instance) -> tuple[Key | None, str]:
+        for secret in self._secrets:
+            # While a secret is being replaced, the one that the instance has signed its row with is one that it has.
+            if verify_mac((row_mac(secret, target.instance_id, target.url, target.joined_at_ms),), target.mac):
+                return Key(instance_key(secret, target.instance_id)), ""
         if self._secrets:
-            macs = (row_mac(one, target.instance_id, target.url, target.joined_at_ms) for one in self._secrets)
-            if not verify_mac(macs, target.mac):
-                return None, "its row was not written by a holder of this secret"
-            return Key(instance_key(self._secrets[0], target.instance_id)), ""
+            return None, "its row was not written by a holder of this secret"
         if target.signing_key is None:
             return None, "it asks for a secret that this notifier does not have; give it the same secret="
         return Key(target.signing_key), ""

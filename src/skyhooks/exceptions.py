@@ -41,7 +41,9 @@ class UnknownStore(SkyhooksError, ValueError):
         if scheme:
             super().__init__(f"no store for {scheme!r} URLs; known are {schemes}{hint}")
         else:
-            super().__init__(f"a store is a URL, as sqlite:///skyhooks.db is for that file; known schemes are {schemes}")
+            super().__init__(
+                f"a store is a URL, as sqlite:///skyhooks.db is for that file; known schemes are {schemes}"
+            )
         self.scheme = scheme
 
 
