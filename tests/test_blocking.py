@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -55,8 +56,6 @@ def notifier(store_url):
 
 def items_of(receiver):
     """The data of all that was POSTed, in order."""
-    import json
-
     return [item["data"] for one in receiver.requests for item in json.loads(one.body)["notifications"]]
 
 
