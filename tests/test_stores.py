@@ -203,3 +203,9 @@ class TestSQLiteUrls:
 def test_what_is_no_url_is_told_how_to_become_one():
     with pytest.raises(UnknownStore, match="a store is a URL"):
         open_store("skyhooks.db")
+
+
+@pytest.mark.parametrize("store", [5, b"sqlite:///skyhooks.db", object()])
+def test_what_is_neither_url_nor_store_is_refused(store):
+    with pytest.raises(TypeError, match="a URL or a"):
+        open_store(store)

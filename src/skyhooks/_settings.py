@@ -6,8 +6,9 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from ._signing import parse_secrets
 from ._stores import open_store
@@ -22,15 +23,14 @@ SECRET_VARIABLE = "SKYHOOKS_SECRET"  # noqa: S105 - the name of the variable tha
 MIN_BODY_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrySettings:
-    """What a registry was told, checked."""
+class RegistrySettings(msgspec.Struct, frozen=True):
+    """What a registry was told, checked; its secrets are kept out of `repr`."""
 
     store: Store
     url: str | None
     listen: Listen
     advertise: str | None
-    secrets: tuple[bytes, ...] = field(repr=False)
+    secrets: tuple[bytes, ...]
     lease_seconds: float
     heartbeat_seconds: float
     max_body_bytes: int
@@ -38,6 +38,9 @@ class RegistrySettings:
     certfile: str | None
     keyfile: str | None
     cafile: str | None
+
+    def __repr__(self) -> str:
+        return f"RegistrySettings(url={self.url!r}, listen={self.listen!r}, advertise={self.advertise!r})"
 
     @property
     def scheme(self) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from .exceptions import UnknownStore
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from .abc import Store
 
 GROUP = "skyhooks.stores"
@@ -30,17 +31,22 @@ def open_store(store: str | Store | None = None) -> Store:
         UnknownStore: for a scheme that nobody has registered.
         ValueError: for a URL that its store does not take.
         ImportError: where a driver is missing; it names the extra to install.
+        TypeError: for what is neither a URL nor a store.
 
     """
     if store is None:
         store = os.environ.get("SKYHOOKS_STORE") or DEFAULT_URL
     if not isinstance(store, str):
+        if not callable(getattr(store, "publish", None)):
+            raise TypeError(f"store= takes a URL or a skyhooks.abc.Store, not {type(store).__name__}")
         return store
     make = _load(_entry_point(store))
     return make(store)
 
 
 def _entry_point(url: str) -> EntryPoint:
+    from importlib.metadata import entry_points  # a quarter of what `import skyhooks` would cost
+
     match = _SCHEME.match(url)
     scheme = match[1].lower() if match else ""
     known = entry_points(group=GROUP)
