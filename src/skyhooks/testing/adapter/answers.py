@@ -212,7 +212,7 @@ class AnswerTests(AdapterTests):
             await adapter.in_thread(plant, store, f"{receiver.url}?{number}")
         with Receiver(Reply(body=OK)) as healthy:
             target = await adapter.in_thread(plant, store, healthy.url)
-            receipt = await adapter.notifier().notify(KEY, 1, timeout_seconds=2.5)
+            receipt = await adapter.notifier().notify(KEY, 1, timeout_seconds=1.8)
         by_id = {one.instance_id: one for one in receipt.deliveries}
         assert by_id[target.instance_id].outcome is Outcome.DELIVERED
         assert by_id[target.instance_id].elapsed_seconds < 1.5
