@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Awaitable, Callable
 from operator import methodcaller
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from ..._notification import Notification
-from ..._values import Outcome
+from ..._values import Outcome, Publication
 from ...abc import Store
 from ...exceptions import ForkedRegistry, NotStarted, StoreUnavailable, UrlBlocked, UrlShared, UrlUnreachable
 from ..receiver import Receiver, Reply
@@ -183,6 +184,17 @@ class LifeTests(AdapterTests):
         await adapter.notifier().notify(KEY, 1)
         await adapter.until_store(lambda: store.targets([NAME])[NAME])
         await adapter.until(lambda: heard.data == [1])
+
+    async def test_crs_what_nobody_rang_for_comes_with_the_next_heartbeat_however_many_keys_are_held(
+        self, adapter: Adapter, store: Store
+    ) -> None:
+        registry, heard = await adapter.started(heartbeat_seconds=0.5), Heard()
+        for number in range(10):
+            await registry.register({"other": list(range(64 * number, 64 * number + 64))}, Heard())
+        await registry.register(KEY, heard)
+        silent = Publication(NAME, uuid4().hex, uuid4().hex, b'"silent"', 1.5)
+        await adapter.in_thread(store.publish, [silent])
+        await adapter.until(lambda: heard.data == ["silent"], 2.0)
 
     async def test_pull_mode_does_all_but_be_rung(self, adapter: Adapter) -> None:
         registry, notifier, heard = await adapter.started(listen=None, **QUICK), adapter.notifier(), Heard()
