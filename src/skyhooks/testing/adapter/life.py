@@ -189,9 +189,10 @@ class LifeTests(AdapterTests):
         self, adapter: Adapter, store: Store
     ) -> None:
         registry, heard = await adapter.started(heartbeat_seconds=0.5), Heard()
-        for number in range(10):
+        for number in range(40):
             await registry.register({"other": list(range(64 * number, 64 * number + 64))}, Heard())
-        await registry.register(KEY, heard)
+            if number == 20:
+                await registry.register(KEY, heard)
         silent = Publication(NAME, uuid4().hex, uuid4().hex, b'"silent"', 1.5)
         await adapter.in_thread(store.publish, [silent])
         await adapter.until(lambda: heard.data == ["silent"], 2.0)
