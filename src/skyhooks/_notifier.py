@@ -82,10 +82,15 @@ class NotifierCore:
 
         Raises:
             InvalidKey, InvalidData: with what is wrong.
+            ValueError: there is no time for it.
             NotStarted: the notifier has been closed.
         """
         if self._closed:
             raise NotStarted("this notifier has been closed", "make a new one")
+        if timeout_seconds is None:
+            timeout_seconds = self._timeout_seconds
+        elif not timeout_seconds > 0:
+            raise ValueError(f"timeout_seconds must be above 0, not {timeout_seconds!r}")
         return Sending(
             self._runtime,
             self._lock,
@@ -94,7 +99,7 @@ class NotifierCore:
             data=encode_data(data),
             id=id,
             ephemeral=ephemeral,
-            timeout_seconds=self._timeout_seconds if timeout_seconds is None else timeout_seconds,
+            timeout_seconds=timeout_seconds,
         )
 
     async def notify(self, sending: Sending) -> Receipt:
