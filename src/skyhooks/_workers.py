@@ -34,7 +34,7 @@ class Workers:
         self._closed = False
 
     def start(self, work: Callable[[], None]) -> _Job:
-        """Do it in a thread, soon."""
+        """Do it in a thread, soon; in the caller's own where the system has none left, or Python is shutting down."""
         job = _Job(work)
         with self._changed:
             self._jobs.append(job)
@@ -42,7 +42,10 @@ class Workers:
                 self._changed.notify()
                 return job
             self._threads += 1
-        threading.Thread(target=self._serve, name="skyhooks-sender", daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, name="skyhooks-sender", daemon=True).start()
+        except RuntimeError:
+            self._do_here(job)
         return job
 
     def close(self) -> None:
@@ -51,12 +54,17 @@ class Workers:
             self._closed = True
             self._changed.notify_all()
 
+    def _do_here(self, job: _Job) -> None:
+        with self._changed:
+            self._threads -= 1
+            if job not in self._jobs:
+                return
+            self._jobs.remove(job)
+        _do(job)
+
     def _serve(self) -> None:
         while (job := self._next()) is not None:
-            try:
-                job.work()
-            except Exception:
-                log.exception("a background task failed")
+            _do(job)
 
     def _next(self) -> _Job | None:
         with self._changed:
@@ -68,3 +76,10 @@ class Workers:
                 return self._jobs.popleft()
             self._threads -= 1
             return None
+
+
+def _do(job: _Job) -> None:
+    try:
+        job.work()
+    except Exception:
+        log.exception("a background task failed")
