@@ -42,7 +42,7 @@ class UnknownStore(SkyhooksError, ValueError):
             super().__init__(f"no store for {scheme!r} URLs; known are {schemes}{hint}")
         else:
             super().__init__(
-                f"a store is a URL, as sqlite:///skyhooks.db is for that file; known schemes are {schemes}"
+                f"a store is a URL, as sqlite:///skyhooks.db is for that file; known are {schemes}"
             )
         self.scheme = scheme
 
