@@ -298,3 +298,25 @@ def test_nothing_is_lost_doubled_or_overtaken_under_many_callers(world, callers)
     assert len(carried) == callers * each
     for name in range(callers):
         assert [number for one, number in carried if one == name] == list(range(each))
+
+
+def test_what_a_drained_trip_raises_is_told_with_its_batch_and_the_lane_goes_on():
+    world, told, carried = ThreadWorld(), [], []
+    release = threading.Event()
+
+    async def trip(batch):
+        if batch == ["first"]:
+            assert release.wait(LIMIT_SECONDS)
+        elif batch == ["bad"]:
+            raise LookupError("bad")
+        carried.extend(batch)
+
+    lane = Lane(world, trip, max_items=1, failed=lambda batch, error: told.append((list(batch), str(error))))
+    for item in ("first", "bad", "last"):
+        lane.post(item)
+    release.set()
+    for thread in world._threads:
+        thread.join(LIMIT_SECONDS)
+    assert told == [(["bad"], "bad")]
+    assert carried == ["first", "last"]
+    assert lane.idle

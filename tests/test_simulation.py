@@ -53,3 +53,29 @@ def test_the_command_counts_and_names_what_it_found(capsys: pytest.CaptureFixtur
     told = capsys.readouterr().out
     assert "20 schedules" in told
     assert "--replay 4 --scenario t06_late_remove" in told
+
+
+def test_the_command_runs_schedules_in_several_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--schedules", "30", "--processes", "2"]) == 0
+
+    assert "30 schedules" in capsys.readouterr().out
+
+
+def test_a_broken_promise_is_replayed_with_its_violation(capsys: pytest.CaptureFixture[str]) -> None:
+    with MUTATIONS["hooks_without_numbers"].applied():
+        assert main(["--replay", "4", "--scenario", "t06_late_remove"]) == 1
+
+    assert "no promise was broken" not in capsys.readouterr().out
+
+
+def test_the_command_shows_which_rule_is_caught_by_what(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in list(MUTATIONS)[2:]:
+        monkeypatch.delitem(MUTATIONS, name)
+
+    assert main(["--mutations"]) == 0
+
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 2
+    assert all("caught by seed" in line for line in told)
