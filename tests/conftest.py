@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from fnmatch import fnmatch
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import settings
 
 NEEDS = {
     "test_tornado*.py": "tornado",
@@ -13,6 +15,11 @@ NEEDS = {
     "test_reliability.py": "tornado",
     "test_requests*.py": "requests",
 }
+
+# A busy machine is no counterexample. CI judges a change by the same examples as the last one; anew are drawn while working.
+settings.register_profile("working", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "working")
 
 collect_ignore_glob = [pattern for pattern, package in NEEDS.items() if find_spec(package) is None]
 
