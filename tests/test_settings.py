@@ -7,6 +7,7 @@ import inspect
 
 import pytest
 
+import skyhooks
 from skyhooks import Notifier, UnknownStore, UrlUnreachable
 from skyhooks._asyncio import Registry
 from skyhooks._settings import advertised_url, listen_address, registry_settings, secrets_from
@@ -131,3 +132,9 @@ def test_the_advertised_url_is_the_one_by_which_others_come(changes, address, lo
 def test_loopback_is_not_advertised_to_other_machines(host):
     with pytest.raises(UrlUnreachable, match="the store is on another machine"):
         advertised_url(settings(), (host, 5), "10.0.0.5")
+
+
+def test_the_package_has_the_names_that_it_lists_and_no_others():
+    assert all(getattr(skyhooks, name) for name in skyhooks.__all__)
+    with pytest.raises(AttributeError, match="nope"):
+        skyhooks.nope  # noqa: B018 - asking is what is tested

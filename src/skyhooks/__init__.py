@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._notification import Gap, Notification
 from ._registration import Registration
 from ._urls import UrlPolicy
 from ._values import Delivery, Instance, Outcome, Position, Receipt
-from .blocking import Notifier, Submission
 from .exceptions import (
     BodyRejected,
     ForkedRegistry,
@@ -24,6 +25,9 @@ from .exceptions import (
     UrlShared,
     UrlUnreachable,
 )
+
+if TYPE_CHECKING:
+    from .blocking import Notifier, Submission
 
 __all__ = [
     "BodyRejected",
@@ -53,3 +57,13 @@ __all__ = [
     "UrlShared",
     "UrlUnreachable",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import the blocking notifier when it is asked for: a web process has one of its framework's."""
+    if name not in ("Notifier", "Submission"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import blocking
+
+    globals().update(Notifier=blocking.Notifier, Submission=blocking.Submission)
+    return globals()[name]
