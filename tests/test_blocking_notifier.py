@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import threading
 import time
 
@@ -187,6 +188,20 @@ def test_waiting_may_have_no_limit(notifier, gate, wait):
         assert first.result(math.inf).ok
     else:
         assert notifier.flush(math.inf)
+
+
+def test_who_is_interrupted_while_he_waits_for_room_leaves_nothing_behind(store_url, gate):
+    with Notifier(store_url, max_pending_bytes=3000) as notifier:
+        first = notifier.submit(KEY, "x" * 2500)
+        gate.server.wait_for_requests(1)
+        threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt) as raised:
+            notifier.submit(KEY, "x" * 2500, id="task-17")
+        assert "task-17 was given up, not known to be published" in raised.value.__notes__[0]
+        gate.opened.set()
+        assert first.result(SECONDS).ok
+        assert notifier.submit(KEY, "next", block=False).result(SECONDS).ok
+        assert notifier.flush(0)
 
 
 def test_what_is_submitted_at_once_for_an_instance_that_takes_little_arrives_whole(instances, heard, notifier):

@@ -200,12 +200,74 @@ def test_who_cannot_lead_hands_the_lane_on(world):
         lane = Lane(world, trips, max_items=10)
         assert lane.put("not carried")
         lane.post("carried")
-        lane.release()
+        lane.release("not carried")
         await world.join()
         assert trips.carried == [["carried"]]
         assert lane.idle
         assert lane.put("next")
-        lane.release()
+        lane.release("not carried")
+        assert not lane.idle
+        lane.release("next")
+        assert lane.idle
+
+    world.run(body())
+
+
+class Interrupted(BaseException):
+    pass
+
+
+class InterruptedWorld(ThreadWorld):
+    """As if a signal handler raised when a thread is to be started: the first time before it, the second time after."""
+
+    def __init__(self):
+        super().__init__()
+        self._interruptions = ["before", "after"]
+
+    def spawn(self, coroutine):
+        moment = self._interruptions.pop(0) if self._interruptions else None
+        if moment == "before":
+            coroutine.close()
+            raise Interrupted
+        super().spawn(coroutine)
+        if moment == "after":
+            raise Interrupted
+
+
+def test_who_is_interrupted_amid_handing_on_may_do_it_again_and_nothing_is_carried_twice():
+    world = InterruptedWorld()
+
+    async def body():
+        trips = Trips(world)
+        trips.go.set()
+        lane = Lane(world, trips, max_items=10)
+        assert lane.put("mine")
+        lane.post("theirs")
+        for verb in (lambda: run(lane.lead(["mine"])), lambda: lane.release("mine")):
+            with pytest.raises(Interrupted):
+                verb()
+        lane.release("mine")
+        await world.join()
+        assert trips.carried == [["mine"], ["theirs"]]
+        assert lane.idle
+
+    world.run(body())
+
+
+def test_who_is_interrupted_amid_posting_may_release_what_he_posted():
+    world = InterruptedWorld()
+
+    async def body():
+        trips = Trips(world)
+        trips.go.set()
+        lane = Lane(world, trips, max_items=10)
+        with pytest.raises(Interrupted):
+            lane.post("posted")
+        with pytest.raises(Interrupted):
+            lane.release("posted")
+        lane.release("posted")
+        await world.join()
+        assert trips.carried == [["posted"]]
         assert lane.idle
 
     world.run(body())

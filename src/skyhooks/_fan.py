@@ -74,12 +74,10 @@ def _suspend(wait: Exchange | float) -> Generator[Exchange | float, None, None]:
 
 
 def _step(steps: Generator[Any, None, None], waiting: dict[Generator[Any, None, None], Exchange | float]) -> None:
-    waiting.pop(steps, None)
     try:
-        wait = next(steps)
+        waiting[steps] = next(steps)
     except StopIteration:
-        return
-    waiting[steps] = wait
+        waiting.pop(steps, None)
 
 
 def _ready(waiting: dict[Generator[Any, None, None], Exchange | float]) -> list[Generator[Any, None, None]]:

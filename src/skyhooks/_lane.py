@@ -20,9 +20,12 @@ class Lane(Generic[Item]):
     by a drainer that belongs to no caller (PROTOCOL 24). What a trip raises is its leader's to see, be it an error of
     ours or what a signal handler has raised in him; a drainer gives it to `failed`, with the items. In worlds of
     threads any of them may put; the lock guards the queue and is never held over a trip.
+
+    A signal handler may raise anywhere, also amid handing the lane on. So the lane remembers who leads, by the item
+    that he put; he may release it as often as he likes, and only a drainer that takes over from him ends his lead.
     """
 
-    __slots__ = ("_busy", "_failed", "_lock", "_max_bytes", "_max_items", "_queue", "_runtime", "_size", "_trip")
+    __slots__ = ("_failed", "_leader", "_lock", "_max_bytes", "_max_items", "_queue", "_runtime", "_size", "_trip")
 
     def __init__(
         self,
@@ -41,49 +44,54 @@ class Lane(Generic[Item]):
         self._size = size
         self._failed = failed
         self._queue: deque[Item] = deque()
-        self._busy = False
+        self._leader: object = None
         self._lock = Lock()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is queued or on its way."""
-        return not self._busy
+        return self._leader is None
 
     def put(self, item: Item) -> bool:
         """Queue an item. True: the lane was idle, the item is not queued, and the caller must `lead` it at once."""
         with self._lock:
-            if self._busy:
+            if self._leader is not None:
                 self._queue.append(item)
                 return False
-            self._busy = True
+            self._leader = item
             return True
 
     def post(self, item: Item) -> None:
         """Queue an item and see to it that somebody carries it; does not wait."""
         with self._lock:
             self._queue.append(item)
-            if self._busy:
+            if self._leader is not None:
                 return
-            self._busy = True
-        self._runtime.spawn(self._drain())
+            self._leader = item
+        self._runtime.spawn(self._drain(item))
 
-    def release(self) -> None:
-        """Hand the lane on without a trip: for whoever was to lead and cannot."""
-        self._hand_on()
+    def release(self, item: Item) -> None:
+        """Hand the lane on, if whoever put or posted this item leads it still: for whoever was interrupted."""
+        self._hand_on(item)
 
     async def lead(self, items: Sequence[Item]) -> None:
-        """Make the trip that `put` asked for, then hand the lane on."""
+        """Make the trip that `put` asked for, its item first, then hand the lane on."""
         try:
             await self._trip(items)
         finally:
-            self._hand_on()
+            self._hand_on(items[0])
 
-    async def _drain(self) -> None:
+    async def _drain(self, leader: object) -> None:
+        me = object()
+        with self._lock:
+            if self._leader is not leader:
+                return
+            self._leader = me
         try:
             while batch := self._take():
                 await self._carry(batch)
         finally:
-            self._hand_on()
+            self._hand_on(me)
 
     async def _carry(self, batch: Sequence[Item]) -> None:
         try:
@@ -106,9 +114,11 @@ class Lane(Generic[Item]):
                 batch.append(self._queue.popleft())
         return batch
 
-    def _hand_on(self) -> None:
+    def _hand_on(self, leader: object) -> None:
         with self._lock:
-            if not self._queue:
-                self._busy = False
+            if self._leader is not leader:
                 return
-        self._runtime.spawn(self._drain())
+            if not self._queue:
+                self._leader = None
+                return
+        self._runtime.spawn(self._drain(leader))

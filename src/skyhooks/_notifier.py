@@ -21,7 +21,7 @@ from ._targets import Targets
 from ._values import Entry, Instance, Position, Published, Receipt
 from ._wire import MAX_NOTIFICATIONS, encode_item
 from .abc import STORE_SECONDS, Runtime, Store
-from .exceptions import NotStarted, StoreUnavailable
+from .exceptions import NotStarted, QueueFull, StoreUnavailable
 
 log = logging.getLogger("skyhooks")
 
@@ -120,8 +120,15 @@ class NotifierCore:
         Raises:
             QueueFull: `block` is false and `max_pending_bytes` are waiting.
         """
-        await self._backlog.admit(sending, block=block)
-        self._lane.post(sending)
+        try:
+            await self._backlog.admit(sending, block=block)
+            self._lane.post(sending)
+        except QueueFull:
+            raise
+        except BaseException as error:
+            self._lane.release(sending)
+            _give_up((sending,), error)
+            raise
 
     async def flush(self, timeout_seconds: float) -> bool:
         """Wait until all that was submitted has its receipt; False when the time ran out first."""
@@ -155,6 +162,8 @@ class NotifierCore:
             for sending in sendings:
                 await self._settled(sending)
         except BaseException as error:
+            for sending in sendings:
+                self._lane.release(sending)
             _give_up(sendings, error)
             raise
         return sendings
@@ -166,8 +175,12 @@ class NotifierCore:
         begun: set[TargetLane] = set()
 
         async def lead(lane: TargetLane) -> None:
-            begun.add(lane)
-            await lane.lane.lead(leads[lane])
+            try:
+                begun.add(lane)
+                await lane.lane.lead(leads[lane])
+            except BaseException:
+                lane.lane.release(leads[lane][0])
+                raise
 
         try:
             await way(sendings, leads)
@@ -175,7 +188,7 @@ class NotifierCore:
         finally:
             for lane in leads:
                 if lane not in begun:
-                    lane.lane.release()
+                    lane.lane.release(leads[lane][0])
 
     async def _ring_cached(self, sendings: list[Sending], leads: Leads) -> None:
         for sending in sendings:
@@ -290,8 +303,10 @@ class NotifierCore:
                 lane.lane.post(parcel)
             elif lane in leads:
                 leads[lane].append(parcel)
-            elif lane.lane.put(parcel):
-                leads[lane] = [parcel]
+            else:
+                leads[lane] = [parcel]  # first, so that it is released if a signal's exception comes after `put`
+                if not lane.lane.put(parcel):
+                    del leads[lane]
 
 
 def _first_trip(sendings: Sequence[Sending]) -> list[Sending]:

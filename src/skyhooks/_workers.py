@@ -24,11 +24,16 @@ class _Job:
 
 
 class Workers:
-    """A pool that grows with what there is to do. concurrent.futures joins its threads at exit, these are left."""
+    """A pool that grows with what there is to do. concurrent.futures joins its threads at exit, these are left.
+
+    Whoever starts a job takes the plain lock, not the condition's: a signal handler that raises could leave that one held,
+    since its `__exit__` is Python.
+    """
 
     def __init__(self) -> None:
         self._jobs: deque[_Job] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._threads = 0
         self._idle = 0
         self._closed = False
@@ -36,7 +41,7 @@ class Workers:
     def start(self, work: Callable[[], None]) -> _Job:
         """Do it in a thread, soon; in the caller's own where the system has none left, or Python is shutting down."""
         job = _Job(work)
-        with self._changed:
+        with self._lock:
             self._jobs.append(job)
             if self._idle >= len(self._jobs) or self._threads >= MAX_THREADS:
                 self._changed.notify()
@@ -50,12 +55,12 @@ class Workers:
 
     def close(self) -> None:
         """Let idle threads end now, busy ones when they are done."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
 
     def _do_here(self, job: _Job) -> None:
-        with self._changed:
+        with self._lock:
             self._threads -= 1
             if job not in self._jobs:
                 return
@@ -67,7 +72,7 @@ class Workers:
             _do(job)
 
     def _next(self) -> _Job | None:
-        with self._changed:
+        with self._lock:
             self._idle += 1
             if not self._jobs and not self._closed:
                 self._changed.wait_for(lambda: bool(self._jobs) or self._closed, IDLE_SECONDS)

@@ -236,7 +236,7 @@ async def fetching_stays_set(self: Fetcher, track: Track) -> None:
 @mutation("24", "t13_cancelled", Lane, "lead")
 async def lane_dies_with_its_leader(self: Lane[Any], items: Sequence[Any]) -> None:
     await self._trip(items)
-    self._hand_on()
+    self._hand_on(items[0])
 
 
 async def _send_without_deadline(self: Hooks, request: Any) -> None:
