@@ -382,3 +382,23 @@ def test_what_a_drained_trip_raises_is_told_with_its_batch_and_the_lane_goes_on(
     assert told == [(["bad"], "bad")]
     assert carried == ["first", "last"]
     assert lane.idle
+
+
+def test_a_drainer_that_was_overtaken_leaves_the_lane_alone():
+    spawned, carried = [], []
+
+    class World:
+        def spawn(self, coroutine):
+            spawned.append(coroutine)
+
+    async def trip(batch):
+        carried.append(list(batch))
+
+    lane = Lane(World(), trip, max_items=5)
+    lane.post("item")
+    lane.release("item")
+    for coroutine in spawned:
+        run(coroutine)
+    assert len(spawned) == 2
+    assert carried == [["item"]]
+    assert lane.idle

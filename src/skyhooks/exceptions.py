@@ -41,9 +41,7 @@ class UnknownStore(SkyhooksError, ValueError):
         if scheme:
             super().__init__(f"no store for {scheme!r} URLs; known are {schemes}{hint}")
         else:
-            super().__init__(
-                f"a store is a URL, as sqlite:///skyhooks.db is for that file; known are {schemes}"
-            )
+            super().__init__(f"a store is a URL, as sqlite:///skyhooks.db is for that file; known are {schemes}")
         self.scheme = scheme
 
 

@@ -63,6 +63,7 @@ class Receiver:
     def __init__(self, default: Reply | None = None) -> None:
         self.default = default or Reply()
         self.requests: list[Received] = []
+        self.closed = 0
         self._script: deque[Reply] = deque()
         self._arrived = threading.Condition()
         self._over = threading.Event()
@@ -101,6 +102,17 @@ class Receiver:
             if not self._arrived.wait_for(lambda: len(self.requests) >= count, seconds):
                 raise TimeoutError(f"{len(self.requests)} requests came within {seconds:g} s, not {count}")
 
+    def wait_until_closed(self, count: int, seconds: float = 10.0) -> None:
+        """Block until so many connections have been closed from this side.
+
+        Raises:
+            TimeoutError: they have not.
+
+        """
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: self.closed >= count, seconds):
+                raise TimeoutError(f"{self.closed} connections were closed within {seconds:g} s, not {count}")
+
     def __enter__(self) -> Self:
         self._threads[0].start()
         return self
@@ -129,6 +141,14 @@ class Receiver:
             thread.start()
 
     def _serve(self, sock: socket.socket, connection: int) -> None:
+        try:
+            self._converse(sock, connection)
+        finally:
+            with self._arrived:
+                self.closed += 1
+                self._arrived.notify_all()
+
+    def _converse(self, sock: socket.socket, connection: int) -> None:
         with sock, contextlib.suppress(OSError):
             while (request := _read(sock, connection)) is not None:
                 with self._arrived:

@@ -184,6 +184,7 @@ class AnswerTests(AdapterTests):
         for number in range(5):
             (delivery,) = (await notifier.notify(KEY, number)).deliveries
             assert (delivery.outcome, delivery.attempts) == (Outcome.DELIVERED, 1)
+            await adapter.in_thread(receiver.wait_until_closed, number + 1)
 
     async def test_snd_a_connection_is_used_again(self, adapter: Adapter, store: Store, receiver: Receiver) -> None:
         receiver.default = Reply(body=OK)
