@@ -402,3 +402,26 @@ def test_a_drainer_that_was_overtaken_leaves_the_lane_alone():
     assert len(spawned) == 2
     assert carried == [["item"]]
     assert lane.idle
+
+
+def test_what_a_drained_trip_raises_is_the_worlds_to_tell_where_nobody_else_asked_for_it():
+    spawned, carried = [], []
+
+    class World:
+        def spawn(self, coroutine):
+            spawned.append(coroutine)
+
+    async def trip(batch):
+        if "bad" in batch:
+            raise LookupError("bad")
+        carried.extend(batch)
+
+    lane = Lane(World(), trip, max_items=1)
+    lane.post("bad")
+    lane.post("good")
+    with pytest.raises(LookupError):
+        run(spawned.pop(0))
+    for coroutine in spawned:
+        run(coroutine)
+    assert carried == ["good"]
+    assert lane.idle
