@@ -9,6 +9,7 @@ import signal
 import struct
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -125,7 +126,13 @@ def main() -> None:
     kind, where, path, index, callbacks = sys.argv[1:]
     serve = {"asyncio": _serve_skyhooks, "tornado": _serve_tornado, "redis": _serve_redis}[kind]
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     asyncio.run(serve(where, _Counter(path, int(index)), int(callbacks)))
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(0)
 
 
 if __name__ == "__main__":
