@@ -384,44 +384,46 @@ def test_what_a_drained_trip_raises_is_told_with_its_batch_and_the_lane_goes_on(
     assert lane.idle
 
 
-def test_a_drainer_that_was_overtaken_leaves_the_lane_alone():
-    spawned, carried = [], []
+class ShelfWorld:
+    """What is spawned waits here until the test runs it."""
 
-    class World:
-        def spawn(self, coroutine):
-            spawned.append(coroutine)
+    def __init__(self):
+        self.spawned = []
+
+    def spawn(self, coroutine):
+        self.spawned.append(coroutine)
+
+
+def test_a_drainer_that_was_overtaken_leaves_the_lane_alone():
+    world, carried = ShelfWorld(), []
 
     async def trip(batch):
         carried.append(list(batch))
 
-    lane = Lane(World(), trip, max_items=5)
+    lane = Lane(world, trip, max_items=5)
     lane.post("item")
     lane.release("item")
-    for coroutine in spawned:
+    for coroutine in world.spawned:
         run(coroutine)
-    assert len(spawned) == 2
+    assert len(world.spawned) == 2
     assert carried == [["item"]]
     assert lane.idle
 
 
 def test_what_a_drained_trip_raises_is_the_worlds_to_tell_where_nobody_else_asked_for_it():
-    spawned, carried = [], []
-
-    class World:
-        def spawn(self, coroutine):
-            spawned.append(coroutine)
+    world, carried = ShelfWorld(), []
 
     async def trip(batch):
         if "bad" in batch:
             raise LookupError("bad")
         carried.extend(batch)
 
-    lane = Lane(World(), trip, max_items=1)
+    lane = Lane(world, trip, max_items=1)
     lane.post("bad")
     lane.post("good")
     with pytest.raises(LookupError):
-        run(spawned.pop(0))
-    for coroutine in spawned:
+        run(world.spawned.pop(0))
+    for coroutine in world.spawned:
         run(coroutine)
     assert carried == ["good"]
     assert lane.idle
