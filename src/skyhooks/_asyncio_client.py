@@ -1,4 +1,4 @@
-"""The client on asyncio: a byte pump around `ClientConnection`, and a pool in which posts wait for their turn."""
+"""The client on asyncio: a byte pump around `ClientConnection`, under the attempts that all worlds share."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections import deque
 from typing import TypeVar, cast
 
+from ._asyncio_runtime import AsyncioFuture
+from ._attempts import Attempts
 from ._faults import fault_of, no_connection, timed_out
 from ._http import ClientConnection
-from ._policy import CONNECT_SECONDS, MAX_CONNECTIONS
-from ._pool import Peer, Pool, peer
+from ._policy import MAX_CONNECTIONS
 from ._resolver import Addresses, Resolver
-from ._urls import Endpoint, UrlPolicy, literal_address, parse_url
-from ._values import Answer, Fault, Post
+from ._urls import Endpoint, UrlPolicy
+from ._values import Answer, Post
 from .exceptions import UrlBlocked
 
 T = TypeVar("T")
@@ -34,22 +34,15 @@ class Client:
     def __init__(
         self, policy: UrlPolicy, *, max_connections: int = MAX_CONNECTIONS, ssl_context: ssl.SSLContext | None = None
     ) -> None:
-        self._policy = policy
-        self._ssl_context = ssl_context
-        self._pool: Pool[_Outbound] = Pool(max_connections)
-        self._resolver = Resolver()
-        self._waiting: deque[tuple[Peer | None, asyncio.Future[_Outbound | None]]] = deque()
+        self._network = _Network(self, ssl_context)
+        self._attempts = Attempts(self._network, policy, max_connections=max_connections)
         self._open: set[_Outbound] = set()
-        self._closed = False
 
     async def post(self, post: Post) -> Answer:
         """Make one attempt."""
-        if self._closed:
-            return Answer(fault=Fault.RESET, error="this client has been closed")
         try:
-            endpoint = parse_url(post.url)
             async with asyncio.timeout(post.timeout_seconds):
-                return await self._attempt(post, endpoint)
+                return await self._attempts.make(post)
         except TimeoutError as error:
             return fault_of(error) if error.args else timed_out(post.timeout_seconds)
         except (OSError, ValueError, UrlBlocked) as error:
@@ -57,58 +50,30 @@ class Client:
 
     async def close(self) -> None:
         """Close all connections; attempts under way end with a fault. Twice is fine."""
-        self._closed = True
-        self._pool.drain()
+        self._attempts.close()
         ended = [connection.end() for connection in self._open]
         if ended:
             await asyncio.wait(ended)
 
-    # -- one attempt ------------------------------------------------------------------------------
+    def opened(self, connection: _Outbound) -> None:
+        """Take note of a connection."""
+        self._open.add(connection)
 
-    async def _attempt(self, post: Post, endpoint: Endpoint) -> Answer:
-        its_peer = peer(endpoint, own=post.own)
-        connection = await self._claim(its_peer, fresh=post.fresh)
-        kept: _Outbound | None = None
-        try:
-            if connection is not None:
-                answer = await connection.exchange(post, endpoint)
-                if connection.was_dead(answer):
-                    connection.abort()
-                    connection = None
-            if connection is None:
-                connection = await self._connect(post, endpoint)
-                answer = await connection.exchange(post, endpoint)
-            if connection.reusable:
-                kept = connection
-            return answer
-        finally:
-            if kept is None and connection is not None:
-                connection.abort()
-            self._free(its_peer, kept)
+    def lost(self, connection: _Outbound) -> None:
+        """Forget a connection."""
+        self._open.discard(connection)
+        self._attempts.lost(connection)
 
-    async def _connect(self, post: Post, endpoint: Endpoint) -> _Outbound:
-        addresses = await self._resolve(endpoint.host)
-        if not post.own:
-            addresses = self._policy.select(endpoint.host, addresses)
-        loop = asyncio.get_running_loop()
-        sock = await _connect_first(addresses, endpoint.port)
-        try:
-            _, connection = await loop.create_connection(
-                lambda: _Outbound(self, loop),
-                sock=sock,
-                ssl=self._context() if endpoint.tls else None,
-                server_hostname=endpoint.host if endpoint.tls else None,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS if endpoint.tls else None,
-            )
-        except BaseException:
-            sock.close()
-            raise
-        return connection
 
-    async def _resolve(self, host: str) -> Addresses:
-        literal = literal_address(host)
-        if literal is not None:
-            return [literal]
+class _Network:
+    """Names and connections of a running loop."""
+
+    def __init__(self, client: Client, ssl_context: ssl.SSLContext | None) -> None:
+        self._client = client
+        self._ssl_context = ssl_context
+        self._resolver = Resolver()
+
+    async def resolve(self, host: str) -> Addresses:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Addresses | OSError | UnicodeError] = loop.create_future()
 
@@ -122,59 +87,29 @@ class Client:
             raise result
         return result
 
+    async def connect(self, address: str, endpoint: Endpoint, seconds: float) -> _Outbound:
+        loop = asyncio.get_running_loop()
+        sock = await _open(address, endpoint.port, seconds)
+        try:
+            _, connection = await loop.create_connection(
+                lambda: _Outbound(self._client, loop),
+                sock=sock,
+                ssl=self._context() if endpoint.tls else None,
+                server_hostname=endpoint.host if endpoint.tls else None,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if endpoint.tls else None,
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return connection
+
+    def future(self) -> AsyncioFuture:
+        return AsyncioFuture()
+
     def _context(self) -> ssl.SSLContext:
         if self._ssl_context is None:
             self._ssl_context = ssl.create_default_context()
         return self._ssl_context
-
-    # -- whose turn it is -------------------------------------------------------------------------
-
-    async def _claim(self, its_peer: Peer, *, fresh: bool) -> _Outbound | None:
-        """Wait for a connection to that peer, or for the right to open one (None); first come, first served."""
-        if not self._waiting:
-            connection = None if fresh else self._pool.reuse(its_peer)
-            if connection is not None or self._pool.reserve():
-                return connection
-        turn: asyncio.Future[_Outbound | None] = asyncio.get_running_loop().create_future()
-        entry = (None if fresh else its_peer, turn)
-        self._waiting.append(entry)
-        try:
-            return await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
-                with contextlib.suppress(ValueError):  # passed over already
-                    self._waiting.remove(entry)
-            else:
-                self._free(its_peer, turn.result())
-            raise
-
-    def _free(self, its_peer: Peer, connection: _Outbound | None) -> None:
-        """Hand what an attempt has used to the one that has waited longest."""
-        while self._waiting:
-            wanted, turn = self._waiting.popleft()
-            if turn.done():
-                continue
-            if connection is not None and wanted != its_peer:
-                connection.abort()
-                connection = None
-            turn.set_result(connection)
-            return
-        if connection is not None and self._closed:
-            connection.abort()
-            connection = None
-        if connection is None:
-            self._pool.release()
-        else:
-            self._pool.give_back(its_peer, connection)
-
-    def opened(self, connection: _Outbound) -> None:
-        """Take note of a connection."""
-        self._open.add(connection)
-
-    def lost(self, connection: _Outbound) -> None:
-        """Forget a connection."""
-        self._open.discard(connection)
-        self._pool.discard(connection)
 
 
 class _Outbound(asyncio.Protocol):
@@ -189,12 +124,13 @@ class _Outbound(asyncio.Protocol):
         self._ended: asyncio.Future[None] | None = None
         self.http = ClientConnection()
 
-    def exchange(self, post: Post, endpoint: Endpoint) -> asyncio.Future[Answer]:
-        """Send a request; the future is its answer."""
+    async def exchange(self, post: Post, endpoint: Endpoint) -> Answer:
+        """Send a request and wait for its answer."""
         data = self.http.request(post, endpoint.host_header, endpoint.target)
-        self._waiter = waiter = self._loop.create_future()
+        waiter: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiter = waiter
         self._transport.write(data)
-        return waiter
+        return await waiter
 
     @property
     def reusable(self) -> bool:
@@ -202,9 +138,14 @@ class _Outbound(asyncio.Protocol):
         transport = self._transport
         return self.http.reusable and not transport.get_write_buffer_size() and not transport.is_closing()
 
-    def was_dead(self, answer: Answer) -> bool:
-        """Tell whether the peer had closed this connection before it read the request: as if it had not been sent."""
-        return answer.fault is Fault.RESET and not self.http.started
+    @property
+    def started(self) -> bool:
+        """Something of the answer has arrived."""
+        return self.http.started
+
+    def alive(self) -> bool:
+        """Tell whether it has neither ended nor is about to."""
+        return not self._transport.is_closing()
 
     def abort(self) -> None:
         """Close at once."""
@@ -242,27 +183,18 @@ class _Outbound(asyncio.Protocol):
             settle(waiter, answer)
 
 
-async def _connect_first(addresses: Addresses, port: int) -> socket.socket:
-    """Connect to the first address that answers; each gets an even share of the time that is left."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + CONNECT_SECONDS
-    failure: OSError = no_connection()
-    for index, address in enumerate(addresses):
-        now = loop.time()
-        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-        try:
-            sock.setblocking(False)
-            async with asyncio.timeout_at(now + (deadline - now) / (len(addresses) - index)):
-                await loop.sock_connect(sock, (address, port))
-        except OSError as error:
-            sock.close()
-            failure = error if error.args else no_connection()
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise failure
+async def _open(address: str, port: int, seconds: float) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        sock.setblocking(False)
+        async with asyncio.timeout(seconds) as limit:
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, TimeoutError) and limit.expired():
+            raise no_connection() from error
+        raise
+    return sock
 
 
 def settle(future: asyncio.Future[T], value: T) -> None:
