@@ -110,7 +110,9 @@ class Served:
         self.loop = SkippingLoop()
         self._receive = receive or (lambda headers, body: Response(200, b'{"status":"ok"}'))
         self._dispatch = dispatch or (lambda: None)
-        self.listener = Listener(self._take, self._count, **{"max_body_bytes": 1_048_576, **options})
+        self.listener = Listener(
+            self._take, self._count, **{"max_body_bytes": 1_048_576, "ssl_context": ssl, **options}
+        )
         self._address = (host, 0)
         self._ssl = ssl
         self._thread = threading.Thread(target=self._run)
@@ -146,7 +148,7 @@ class Served:
         self.loop.close()
 
     def _run(self) -> None:
-        self.loop.run_until_complete(self.listener.start(*self._address, ssl=self._ssl))
+        self.loop.run_until_complete(self.listener.start(*self._address))
         self._started.set()
         self.loop.run_forever()
 

@@ -23,6 +23,8 @@ DEFAULTS = {
     "heartbeat_seconds": 10.0,
     "max_body_bytes": 1_048_576,
     "url_policy": None,
+    "allow_unsigned": False,
+    "legacy": True,
     "certfile": None,
     "keyfile": None,
     "cafile": None,

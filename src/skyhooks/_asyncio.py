@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -15,23 +14,14 @@ from ._calls import Calls, OnError
 from ._dispatch import Dispatcher
 from ._http import Response
 from ._inbox import Headers
-from ._notifier import NotifierCore
+from ._life import Life
 from ._registration import Registration
 from ._registry import RegistryCore
-from ._settings import (
-    RegistrySettings,
-    Secret,
-    advertised_url,
-    check_positive,
-    label,
-    listen_address,
-    registry_settings,
-)
+from ._settings import RegistrySettings, Secret, check_positive, registry_settings
 from ._tls import client_context, server_context
 from ._urls import UrlPolicy
 from ._values import Receipt
 from .abc import Callback, GapCallback, Store
-from .exceptions import NotStarted, UrlUnreachable
 
 Keys = Mapping[str, object]
 
@@ -75,21 +65,17 @@ class Registry:
             heartbeat_seconds=heartbeat_seconds,
             max_body_bytes=max_body_bytes,
             url_policy=url_policy,
+            allow_unsigned=allow_unsigned,
+            legacy=legacy,
             certfile=certfile,
             keyfile=keyfile,
             cafile=cafile,
         )
-        self._allow_unsigned = allow_unsigned
-        self._legacy = legacy
         self._check_client(client)
         self._client = client
-        self._runtime: AsyncioRuntime | None = None
-        self._core: RegistryCore | None = None
+        self._world = _World(self.framework, on_error, self._make_client)
+        self._life = Life(self._settings, self._world)
         self._stopping: asyncio.Future[None] | None = None
-        self._notifier: NotifierCore | None = None
-        self._listener: Listener | None = None
-        self._calls = Calls(on_error, self._adopt)
-        self._outlet = Dispatcher(self._calls.invoke)
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -102,39 +88,7 @@ class Registry:
             UrlBlocked: the URL policy, here as in jobs, forbids calling it.
             StoreUnavailable, StoreCorrupt: of the store.
         """
-        if self._core is not None:
-            self._core.check_process()
-            if self._core.running:
-                return
-            raise NotStarted("this registry has been stopped or is being started", "make and start a new one")
-        settings = self._settings
-        self._runtime = runtime = AsyncioRuntime(
-            self._make_client(), instant_store=getattr(settings.store, "instant", False)
-        )
-        self._core = core = RegistryCore(
-            settings.store,
-            runtime,
-            self._outlet,
-            secrets=settings.secrets,
-            lease_seconds=settings.lease_seconds,
-            heartbeat_seconds=settings.heartbeat_seconds,
-            max_body_bytes=settings.max_body_bytes,
-            allow_unsigned=self._allow_unsigned,
-            legacy=self._legacy,
-            label=label(self.framework),
-            tell=self._calls.tell,
-            counts=self._calls.counts,
-        )
-        self._notifier = NotifierCore(settings.store, runtime, secrets=settings.secrets)
-        try:
-            url = await self._open_listener(settings, runtime, core)
-            if url is not None:
-                settings.url_policy.check_url(url)
-            await core.start(url)
-        except BaseException:
-            await self._close()
-            self._core = None
-            raise
+        await self._life.start()
 
     async def stop(self, drain_seconds: float = 10) -> None:
         """Take no new registrations, end the streams within `drain_seconds`, leave, close.
@@ -142,23 +96,13 @@ class Registry:
         Async callbacks that are under way have as long to end. Twice is fine, also at once: one stop serves all who ask
         for it, and goes on when one of them is cancelled.
         """
-        if self._core is None:
+        if not self._life.begun:
             return
-        self._core.check_process()  # in a child, to close what is shared would make the parent deaf
-        if self._runtime is not None:
-            self._runtime.disown(asyncio.current_task())  # a callback that stops the registry is not waited for
+        self._life.core.check_process()  # in a child, to close what is shared would make the parent deaf
+        self._world.disown(asyncio.current_task())  # a callback that stops the registry is not waited for
         if self._stopping is None:
-            self._stopping = asyncio.ensure_future(self._stop(self._core, drain_seconds))
+            self._stopping = asyncio.ensure_future(self._life.stop(drain_seconds))
         await asyncio.shield(self._stopping)
-
-    async def _stop(self, core: RegistryCore, drain_seconds: float) -> None:
-        until = time.monotonic() + drain_seconds
-        try:
-            await core.stop(drain_seconds)
-            if self._runtime is not None:
-                await self._runtime.settle(until - time.monotonic())
-        finally:
-            await self._close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -172,17 +116,17 @@ class Registry:
     @property
     def url(self) -> str | None:
         """Where jobs POST to this process; None in pull mode."""
-        return self._started().url
+        return self._life.core.url
 
     @property
     def instance_id(self) -> str:
         """Who this process is among the instances; new whenever it joins."""
-        return self._started().instance_id
+        return self._life.core.instance_id
 
     @property
     def counts(self) -> Mapping[str, int]:
         """How often what has happened so far, by name: `received`, `gaps`, `callback_errors`, `unverified` and others."""
-        return self._started().counts
+        return self._life.core.counts
 
     # -- verbs ------------------------------------------------------------------------------------
 
@@ -197,16 +141,16 @@ class Registry:
             InvalidKey, InvalidCursor: nothing was touched.
             StoreUnavailable: within 3 s; nothing is registered.
         """
-        return await self._started().register(keys, callback, since=since, on_gap=on_gap)
+        return await self._life.core.register(keys, callback, since=since, on_gap=on_gap)
 
     async def unregister(self, registration: Registration) -> None:
         """End a registration: no call starts from now on. Twice is fine; store trouble is repaired in the background."""
-        await self._started().unregister(registration)
+        await self._life.core.unregister(registration)
 
     def subscribe(self, keys: Keys, *, since: str | None = None, max_pending: int = 256) -> Subscription:
         """Read what a registration would be called with: `async with` it, then iterate."""
         check_positive(max_pending=max_pending)
-        return Subscription(self._started(), keys, since, max_pending)
+        return Subscription(self._life.core, keys, since, max_pending)
 
     async def cursor(self, keys: Keys) -> str:
         """Return where these keys are now: take it before a job is started, and hand it to whoever will wait.
@@ -214,7 +158,7 @@ class Registry:
         Raises:
             StoreUnavailable: within 3 s.
         """
-        return await self._started().cursor(keys)
+        return await self._life.core.cursor(keys)
 
     async def notify(
         self,
@@ -226,11 +170,7 @@ class Registry:
         timeout_seconds: float | None = None,
     ) -> Receipt:
         """Publish from this process; see `Notifier.notify`."""
-        self._started().check_process()
-        core = self._notifier
-        if core is None:
-            raise _not_started()
-        return await core.notify(core.prepare(keys, data, id=id, ephemeral=ephemeral, timeout_seconds=timeout_seconds))
+        return await self._life.notify(keys, data, id=id, ephemeral=ephemeral, timeout_seconds=timeout_seconds)
 
     # -- what a mounted handler calls -------------------------------------------------------------
 
@@ -241,13 +181,11 @@ class Registry:
 
     def receive(self, headers: Headers, body: bytes) -> Response:
         """Answer what was POSTed to the mounted handler; call `dispatch` once the answer is on its way."""
-        if self._core is None:
-            raise _not_started()
-        return self._core.receive(headers, body)
+        return self._life.core.receive(headers, body)
 
     def dispatch(self) -> None:
         """Start the calls that are due."""
-        self._outlet.dispatch()
+        self._world.outlet.dispatch()
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -258,41 +196,33 @@ class Registry:
     def _make_client(self) -> Poster:
         return Client(self._settings.url_policy, ssl_context=client_context(self._settings.cafile))
 
-    async def _open_listener(
-        self, settings: RegistrySettings, runtime: AsyncioRuntime, core: RegistryCore
-    ) -> str | None:
-        if settings.url is not None or settings.listen is None:
-            return settings.url
-        local_address = await runtime.call(settings.store.local_address)
-        address = listen_address(settings, local_address)
-        if address is None:
-            return None
-        listener = Listener(core.receive, core.dispatch, max_body_bytes=settings.max_body_bytes)
-        try:
-            await listener.start(*address, ssl=server_context(settings.certfile, settings.keyfile))
-        except OSError as error:
-            raise UrlUnreachable(f"{address[0]}:{address[1]}", f"cannot listen there ({error.strerror})") from error
-        self._listener = listener
-        return advertised_url(settings, (address[0], listener.port), local_address)
 
-    async def _close(self) -> None:
-        if self._notifier is not None:
-            self._notifier.close()
-        if self._listener is not None:
-            await self._listener.close()
+class _World:
+    """asyncio's parts of a registry."""
+
+    def __init__(self, framework: str, on_error: OnError | None, make_client: Callable[[], Poster]) -> None:
+        self.framework = framework
+        self.calls = Calls(on_error, self._adopt)
+        self.outlet = Dispatcher(self.calls.invoke)
+        self._make_client = make_client
+        self._runtime: AsyncioRuntime | None = None
+
+    def check(self) -> None:
+        """Do nothing: asyncio runs in every process."""
+
+    def runtime(self, settings: RegistrySettings) -> AsyncioRuntime:
+        self._runtime = AsyncioRuntime(self._make_client(), settings.store)
+        return self._runtime
+
+    def listener(self, core: RegistryCore, settings: RegistrySettings) -> Listener:
+        context = server_context(settings.certfile, settings.keyfile)
+        return Listener(core.receive, core.dispatch, max_body_bytes=settings.max_body_bytes, ssl_context=context)
+
+    def disown(self, task: asyncio.Future[Any] | None) -> None:
+        """Do not wait for this one, when the registry stops."""
         if self._runtime is not None:
-            await self._runtime.close()
-        await asyncio.get_running_loop().run_in_executor(None, self._settings.store.close)
-
-    def _started(self) -> RegistryCore:
-        if self._core is None:
-            raise _not_started()
-        return self._core
+            self._runtime.disown(task)
 
     def _adopt(self, result: Awaitable[Any], failed: Callable[[BaseException], None]) -> None:
         if self._runtime is not None:
             self._runtime.adopt(asyncio.ensure_future(result), failed)
-
-
-def _not_started() -> NotStarted:
-    return NotStarted("this registry has not been started", "call start() first")

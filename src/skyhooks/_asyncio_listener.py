@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl as tls
+import ssl
 import time
 import traceback
 from collections.abc import Callable
@@ -49,19 +49,21 @@ class Listener:
         *,
         max_body_bytes: int,
         max_connections: int = MAX_CONNECTIONS,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.receive = receive
         self.dispatch = dispatch
         self.max_body_bytes = max_body_bytes
         self.date: Headers = ()
         self._max_connections = max_connections
+        self._ssl_context = ssl_context
         self._server: asyncio.Server | None = None
         self._connections: set[_Inbound] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
         self._port = 0
 
-    async def start(self, host: str, port: int, ssl: tls.SSLContext | None = None) -> None:
+    async def start(self, host: str, port: int) -> None:
         """Listen on an address; port 0 is one that the system picks.
 
         Raises:
@@ -69,14 +71,15 @@ class Listener:
 
         """
         loop = asyncio.get_running_loop()
+        context = self._ssl_context
         self._server = await loop.create_server(
             lambda: _Inbound(self, loop),
             host,
             port,
-            ssl=ssl,
+            ssl=context,
             backlog=BACKLOG,
-            ssl_handshake_timeout=HEAD_SECONDS if ssl else None,
-            ssl_shutdown_timeout=LINGER_SECONDS if ssl else None,
+            ssl_handshake_timeout=HEAD_SECONDS if context else None,
+            ssl_shutdown_timeout=LINGER_SECONDS if context else None,
         )
         self._port = self._server.sockets[0].getsockname()[1]
         self._sweep(loop)

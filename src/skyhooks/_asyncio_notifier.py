@@ -12,8 +12,7 @@ from ._asyncio_runtime import AsyncioRuntime, Poster
 from ._notifier import NotifierCore
 from ._policy import NOTIFY_SECONDS
 from ._sending import Sending
-from ._settings import Secret, check_positive, secrets_from
-from ._stores import open_store
+from ._settings import Secret, notifier_settings
 from ._tls import client_context
 from ._urls import UrlPolicy
 from ._values import Instance, Receipt
@@ -68,18 +67,17 @@ class Notifier:
         max_pending_bytes: int = 67_108_864,
         cafile: str | None = None,
     ) -> None:
-        check_positive(
-            timeout_seconds=timeout_seconds, max_connections=max_connections, max_pending_bytes=max_pending_bytes
+        self._settings = notifier_settings(
+            store=store,
+            secret=secret,
+            timeout_seconds=timeout_seconds,
+            url_policy=url_policy,
+            max_connections=max_connections,
+            max_pending_bytes=max_pending_bytes,
+            cafile=cafile,
         )
-        self._store = open_store(store)
-        self._secrets = secrets_from(secret)
-        self._timeout_seconds = timeout_seconds
-        self._url_policy = url_policy or UrlPolicy()
         self._check_client(client)
         self._client = client
-        self._max_connections = max_connections
-        self._max_pending_bytes = max_pending_bytes
-        self._cafile = cafile
         self._runtime: AsyncioRuntime | None = None
         self._core: NotifierCore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -141,7 +139,6 @@ class Notifier:
         core.close()
         await core.flush(timeout_seconds)
         await self._runtime.close()
-        await asyncio.get_running_loop().run_in_executor(None, self._store.close)
 
     async def __aenter__(self) -> Self:
         return self
@@ -160,14 +157,8 @@ class Notifier:
             )
         if self._core is None:
             self._loop = asyncio.get_running_loop()
-            self._runtime = AsyncioRuntime(self._make_client(), instant_store=getattr(self._store, "instant", False))
-            self._core = NotifierCore(
-                self._store,
-                self._runtime,
-                secrets=self._secrets,
-                timeout_seconds=self._timeout_seconds,
-                max_pending_bytes=self._max_pending_bytes,
-            )
+            self._runtime = AsyncioRuntime(self._make_client(), self._settings.store)
+            self._core = self._settings.core(self._runtime)
         return self._core
 
     def _check_client(self, client: object) -> None:
@@ -175,4 +166,9 @@ class Notifier:
             raise TypeError("client= is for adapters, as skyhooks.tornado is one; leave it out here")
 
     def _make_client(self) -> Poster:
-        return Client(self._url_policy, max_connections=self._max_connections, ssl_context=client_context(self._cafile))
+        settings = self._settings
+        return Client(
+            settings.url_policy,
+            max_connections=settings.max_connections,
+            ssl_context=client_context(settings.cafile),
+        )

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from ._values import Answer, Post
-from .abc import STORE_SECONDS, Task
+from .abc import STORE_SECONDS, Store, Task
 from .exceptions import StoreUnavailable
 
 log = logging.getLogger("skyhooks")
@@ -63,9 +63,10 @@ class AsyncioRuntime:
     time = staticmethod(time.time)
     random = staticmethod(random.random)
 
-    def __init__(self, client: Poster, *, instant_store: bool = False) -> None:
+    def __init__(self, client: Poster, store: Store) -> None:
         self._client = client
-        self._instant_store = instant_store
+        self._store = store
+        self._instant_store = getattr(store, "instant", False)
         self._pool = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="skyhooks-store")
         self._tasks: set[asyncio.Future[Any]] = set()
         self._adopted: set[asyncio.Future[Any]] = set()
@@ -150,7 +151,7 @@ class AsyncioRuntime:
             await asyncio.gather(*map(function, items))
 
     async def close(self) -> None:
-        """Cancel what runs, and wait for it; then close client and threads."""
+        """Cancel what runs, and wait for it; then close client, threads and the store."""
         self._closing = True
         current = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not current]
@@ -159,6 +160,7 @@ class AsyncioRuntime:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        await asyncio.get_running_loop().run_in_executor(None, self._store.close)
 
 
 class _Nothing:

@@ -10,10 +10,11 @@ from typing import Literal
 
 import msgspec
 
+from ._notifier import NotifierCore
 from ._signing import parse_secrets
 from ._stores import open_store
 from ._urls import UrlPolicy, parse_url
-from .abc import Store
+from .abc import Runtime, Store
 from .exceptions import UrlUnreachable
 
 Secret = str | Sequence[str] | None
@@ -35,6 +36,8 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     heartbeat_seconds: float
     max_body_bytes: int
     url_policy: UrlPolicy
+    allow_unsigned: bool
+    legacy: bool
     certfile: str | None
     keyfile: str | None
     cafile: str | None
@@ -59,6 +62,8 @@ def registry_settings(
     heartbeat_seconds: float,
     max_body_bytes: int,
     url_policy: UrlPolicy | None,
+    allow_unsigned: bool,
+    legacy: bool,
     certfile: str | None,
     keyfile: str | None,
     cafile: str | None,
@@ -90,8 +95,64 @@ def registry_settings(
         heartbeat_seconds=heartbeat_seconds,
         max_body_bytes=max_body_bytes,
         url_policy=url_policy or UrlPolicy(),
+        allow_unsigned=allow_unsigned,
+        legacy=legacy,
         certfile=certfile,
         keyfile=keyfile,
+        cafile=cafile,
+    )
+
+
+class NotifierSettings(msgspec.Struct, frozen=True):
+    """What a notifier was told, checked; its secrets are kept out of `repr`."""
+
+    store: Store
+    secrets: tuple[bytes, ...]
+    timeout_seconds: float
+    url_policy: UrlPolicy
+    max_connections: int
+    max_pending_bytes: int
+    cafile: str | None
+
+    def __repr__(self) -> str:
+        return f"NotifierSettings(timeout_seconds={self.timeout_seconds!r}, max_connections={self.max_connections!r})"
+
+    def core(self, runtime: Runtime) -> NotifierCore:
+        """Make a notifier's core in a world."""
+        return NotifierCore(
+            self.store,
+            runtime,
+            secrets=self.secrets,
+            timeout_seconds=self.timeout_seconds,
+            max_pending_bytes=self.max_pending_bytes,
+        )
+
+
+def notifier_settings(
+    *,
+    store: str | Store | None,
+    secret: Secret,
+    timeout_seconds: float,
+    url_policy: UrlPolicy | None,
+    max_connections: int,
+    max_pending_bytes: int,
+    cafile: str | None,
+) -> NotifierSettings:
+    """Check a notifier's arguments.
+
+    Raises:
+        ValueError: with what to give instead. `UnknownStore` is one.
+    """
+    check_positive(
+        timeout_seconds=timeout_seconds, max_connections=max_connections, max_pending_bytes=max_pending_bytes
+    )
+    return NotifierSettings(
+        store=open_store(store),
+        secrets=secrets_from(secret),
+        timeout_seconds=timeout_seconds,
+        url_policy=url_policy or UrlPolicy(),
+        max_connections=max_connections,
+        max_pending_bytes=max_pending_bytes,
         cafile=cafile,
     )
 

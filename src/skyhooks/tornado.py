@@ -50,4 +50,4 @@ class Notifier(_asyncio_notifier.Notifier):
     def _make_client(self) -> Poster:
         if self._client is None:
             return super()._make_client()
-        return TornadoClient(self._client, self._url_policy)
+        return TornadoClient(self._client, self._settings.url_policy)
