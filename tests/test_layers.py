@@ -25,6 +25,7 @@ _registration _track _callbacks _dispatch _stream
 _dates _wire _signing _replay _http_parser _http_head _http_client _http_requests _http_server _http _urls _policy _identity
 _lane _stores _fetcher _hooks _ping _inbox _lease _registry _sending _delivery _backlog _targets _notifier
 _driver _calls _settings _life _tls _faults _pool _resolver _unpinned _attempts
+_answering
 _turns _exchange _sockets _fan _workers _blocking_runtime _requests blocking
 _asyncio_runtime _asyncio_client _asyncio_listener _asyncio_io _asyncio_stream _asyncio _asyncio_notifier
 _tornado_client _tornado_handler tornado
