@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 SECONDS = 30.0
 """How long anything is waited for: a machine may be busy."""
 HERE = Path(__file__).parent
@@ -86,13 +88,17 @@ class Process:
                 self._said.notify_all()
 
 
+FRAMEWORKS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("tornado", "gevent", "twisted")]
+"""The cases of a test that is run for a web process of each framework."""
+
+
 class Web(Process):
     """A web process; it has started, and its registrations stand, when this returns."""
 
-    def __init__(self, store, register=(), *, wait=True, **options):
+    def __init__(self, store, register=(), *, framework="tornado", wait=True, **options):
         keys = register if isinstance(register, dict) else {name: {"account": 42} for name in register}
         options = {"heartbeat_seconds": 0.5, "lease_seconds": 2.0, **options}
-        super().__init__("web_process.py", store=store, options=options, register=keys)
+        super().__init__(f"web_{framework}.py", store=store, options=options, register=keys)
         if wait:
             self.wait_for_start()
 
@@ -115,9 +121,10 @@ class Web(Process):
 class Job(Process):
     """A job process; `items` are (data, options of notify)."""
 
-    def __init__(self, store, items, *, die_at=None, **options):
+    def __init__(self, store, items, *, kind="blocking", die_at=None, **options):
         full = [({"account": 42}, data, more) for data, more in items]
-        super().__init__("job_process.py", store=store, items=full, options=options, die_at=die_at)
+        more = {"die_at": die_at} if die_at else {}
+        super().__init__(f"job_{kind}.py", store=store, items=full, options=options, **more)
 
     @property
     def receipts(self):

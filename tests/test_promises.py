@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from processes import Browser, Job, Proxy, Web, free_port, run_job, until
+from processes import FRAMEWORKS, Browser, Job, Proxy, Web, free_port, run_job, until
 from skyhooks import Notifier, StoreUnavailable
 
 KEYS = {"account": 42}
@@ -30,13 +30,14 @@ def store(directory):
     return f"sqlite:///{directory}/skyhooks.db"
 
 
-@pytest.fixture
-def start(store):
-    """Starts processes of a kind, and ends them with the test."""
+@pytest.fixture(params=FRAMEWORKS)
+def start(request, store):
+    """Starts processes of a kind, web processes of each framework, and ends them with the test."""
     running = []
 
     def start(kind, *args, **options):
-        process = kind(store, *args, **options)
+        more = {"framework": request.param} if kind is Web else {}
+        process = kind(store, *args, **more, **options)
         running.append(process)
         return process
 

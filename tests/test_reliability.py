@@ -13,7 +13,7 @@ import apsw
 import msgspec
 import pytest
 
-from processes import Job, Web, free_port, run_job, until
+from processes import FRAMEWORKS, Job, Web, free_port, run_job, until
 from skyhooks import Notifier, Outcome
 from skyhooks._asyncio import Registry
 from skyhooks._stores import open_store
@@ -36,13 +36,14 @@ def store(store_url):
     store.close()
 
 
-@pytest.fixture
-def start(store_url):
-    """Starts processes of a kind, and ends them with the test."""
+@pytest.fixture(params=FRAMEWORKS)
+def start(request, store_url):
+    """Starts processes of a kind, web processes of each framework, and ends them with the test."""
     running = []
 
     def start(kind, *args, **options):
-        process = kind(store_url, *args, **options)
+        more = {"framework": request.param} if kind is Web else {}
+        process = kind(store_url, *args, **more, **options)
         running.append(process)
         return process
 
@@ -182,7 +183,7 @@ def test_lse_clocks_that_are_an_hour_off_cost_the_push_but_not_the_notification(
     async def scenario():
         heard = asyncio.Queue()
         async with Registry(store_url, heartbeat_seconds=0.2) as registry:
-            registry._runtime.time = lambda: time.time() + ahead
+            registry._life.runtime.time = lambda: time.time() + ahead
             await registry.register(KEYS, heard.put_nowait)
             with Notifier(store_url) as notifier:
                 receipt = await asyncio.to_thread(notifier.notify, KEYS, 1)

@@ -9,19 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 
 from tornado.httpserver import HTTPServer
 from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from skyhooks import Gap, SkyhooksError
+from skyhooks import SkyhooksError
 from skyhooks.tornado import Registry
-
-
-def say(event, **details):
-    print(json.dumps({"event": event, **details}), flush=True)  # noqa: T201 - standard output is how it talks
+from talking import event_text, say, say_error, teller
 
 
 class Events(RequestHandler):
@@ -35,9 +31,7 @@ class Events(RequestHandler):
             async with self.registry.subscribe({"account": account}, since=since) as stream:
                 await self.flush()
                 async for item in stream:
-                    kind = "gap" if isinstance(item, Gap) else "message"
-                    data = item.reason if isinstance(item, Gap) else item.raw.decode()
-                    self.write(f"event: {kind}\nid: {item.cursor}\ndata: {data}\n\n")
+                    self.write(event_text(item))
                     await self.flush()
         except StreamClosedError:
             return
@@ -48,12 +42,8 @@ class Web:
         self.registry = registry
 
     async def register(self, name, keys, since=None):
-        await self.registry.register(
-            keys,
-            lambda n: say("n", name=name, data=n.data, cursor=n.cursor, replayed=n.replayed, at=time.time()),
-            since=since,
-            on_gap=lambda gap: say("gap", name=name, reason=gap.reason),
-        )
+        callback, on_gap = teller(name)
+        await self.registry.register(keys, callback, since=since, on_gap=on_gap)
         say("registered", name=name)
 
     async def cursor(self, keys):
@@ -88,7 +78,7 @@ class Web:
 
 
 async def main(store, options, register):
-    registry = Registry(store, on_error=lambda error, n: say("error", error=type(error).__name__), **options)
+    registry = Registry(store, on_error=say_error, **options)
     sockets = bind_sockets(0, "127.0.0.1")
     server = HTTPServer(Application([("/events/(.*)", Events, {"registry": registry})]))
     server.add_sockets(sockets)

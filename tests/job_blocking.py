@@ -9,10 +9,7 @@ import sys
 from itertools import count
 
 from skyhooks import Notifier, SkyhooksError
-
-
-def say(event, **details):
-    print(json.dumps({"event": event, **details}), flush=True)  # noqa: T201 - standard output is how it talks
+from talking import say, say_receipt
 
 
 def die_at_connection(number):
@@ -37,15 +34,7 @@ def main(store, items, options, die_at=None):
             except SkyhooksError as error:
                 say("refused", error=type(error).__name__)
                 continue
-            say(
-                "receipt",
-                id=receipt.id,
-                reached=receipt.reached,
-                duplicate=receipt.duplicate,
-                ok=receipt.ok,
-                nobody=receipt.nobody,
-                outcomes={one.instance_id: one.outcome.value for one in receipt.deliveries},
-            )
+            say_receipt(receipt)
 
 
 if __name__ == "__main__":
