@@ -52,6 +52,13 @@ if not is_patched():
     collect_ignore_glob.append("test_gevent*.py")
 
 
+@pytest.fixture
+def certificate(tmp_path):
+    from certificates import Certificate
+
+    return Certificate(tmp_path / "certificate.pem").path
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     for item in items:

@@ -10,6 +10,8 @@ from skyhooks.testing import AdapterConformance
 
 
 class WithSession(BlockingAdapter):
+    own_client = False
+
     def __init__(self, store_url):
         super().__init__(store_url)
         self.sessions = []

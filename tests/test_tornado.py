@@ -29,6 +29,7 @@ class TornadoAdapter(AsyncioAdapter):
 
 class WithAsyncHTTPClient(TornadoAdapter):
     keeps_connections = False
+    own_client = False
 
     def client_options(self):
         client = AsyncHTTPClient(force_instance=True, max_clients=100)

@@ -11,6 +11,7 @@ from .replaying import ReplayTests
 from .requests import RequestTests
 from .secrets import SecretTests
 from .streams import StreamTests
+from .tls import TlsTests
 
 __all__ = [
     "Adapter",
@@ -30,6 +31,7 @@ class AdapterConformance(
     AnswerTests,
     LifeTests,
     SecretTests,
+    TlsTests,
     RequestTests,
 ):
     """Subclass it in a test module of yours, and give an `Adapter`; pytest does the rest.
@@ -45,7 +47,8 @@ class AdapterConformance(
 
     Each test is a coroutine that awaits what the adapter's registries and notifiers return, and nothing else: one body
     judges coroutines, plain values and Deferreds alike. The adapter says how to run it. `store_url` is a fresh memory
-    store unless you give another fixture of that name.
+    store unless you give another fixture of that name. A fixture `certificate` has to be given: the path of a PEM file
+    with a key, and with a certificate for 127.0.0.1 that this key has signed.
 
     Needs `pip install "skyhooks[testing]"`.
     """

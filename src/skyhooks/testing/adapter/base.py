@@ -140,6 +140,8 @@ class Adapter(abc.ABC):
     """The framework's handler is judged, not the own listener."""
     keeps_connections = True
     """The client that is judged uses a connection more than once."""
+    own_client = True
+    """No `client=` is judged, but the client that comes with the adapter."""
     refuses_first: frozenset[str] = frozenset()
     """Rows of the HTTP tests in which the framework's server refuses, in its own words, before a handler is asked."""
 
