@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -19,14 +20,18 @@ from pathlib import Path
 import pytest
 
 from commands import LIMIT_SECONDS, begin, lines, run
+from skyhooks._stores import open_store
 from skyhooks.cli.output import Bar, cut, style, width
 from skyhooks.demo import check as demo_check
-from skyhooks.demo import files, processes
+from skyhooks.demo import cluster, files, processes
 from skyhooks.demo.check import Check, Result, Verdict, judge
-from skyhooks.demo.command import _fault
+from skyhooks.demo.cluster import Cluster
+from skyhooks.demo.command import _fault, _praise
+from skyhooks.demo.frameworks import INSTALL, WANTED, choose, notice
 from skyhooks.demo.orders import JobReport
-from skyhooks.demo.processes import Cluster, ProcessFailed
+from skyhooks.demo.processes import ProcessFailed
 from skyhooks.demo.reader import Reader
+from skyhooks.demo.store import Log
 
 
 @pytest.fixture
@@ -78,15 +83,21 @@ def assert_nothing_is_left(room):
 # -- once -----------------------------------------------------------------------------------------
 
 
-def test_once_kills_a_process_and_everybody_gets_everything(room):
+def test_once_kills_each_process_in_turn_and_everybody_gets_everything(room):
     done = run("demo", "--once", "--json", "--seconds", "2", TMPDIR=str(room))
     assert done.returncode == 0, done.stdout + done.stderr
     (result,) = lines(done.stdout)
-    assert (result["ok"], result["notifications"], result["victim"], result["resumed"]) == (True, 402, "B", True)
-    assert result["killed_after"] == 201
-    assert [(one["received"], one["duplicates"], one["gaps"]) for one in result["verdicts"]] == [(402, 0, 0)] * 3
-    assert "killed process B (kill -9 " in done.stderr
-    assert "started process B anew" in done.stderr
+    assert (result["ok"], result["notifications"], result["trimmed"]) == (True, 402, 0)
+    verdicts = result["verdicts"]
+    assert [(one["process"], one["killed_after"], one["resumed"]) for one in verdicts] == [
+        ("A", 101, True),
+        ("B", 201, True),
+        ("C", 302, True),
+    ]
+    assert [(one["received"], one["duplicates"], one["gaps"]) for one in verdicts] == [(402, 0, 0)] * 3
+    for name in "ABC":
+        assert f"killed process {name} (" in done.stderr
+        assert f"started process {name} anew" in done.stderr
     assert_nothing_is_left(room)
 
 
@@ -94,9 +105,81 @@ def test_once_shows_people_a_table_and_a_verdict(room, work):
     done = run("demo", "--once", "--seconds", "1", work, TMPDIR=str(room))
     assert done.returncode == 0, done.stdout + done.stderr
     headers, a, _, _, verdict = done.stdout.splitlines()
-    assert headers.split()[:5] == ["PROCESS", "FRAMEWORK", "RECEIVED", "DUPLICATES", "GAPS"]
-    assert a.split()[:5] == ["A", "asyncio", "43", "0", "0"]
-    assert verdict.startswith("ok: every process got all 43 notifications of the log, once and in order")
+    assert headers.split()[:5] == ["PROCESS", "FRAMEWORK", "KILLED", "AFTER", "RECEIVED"]
+    assert a.split()[:4] == ["A", choose()[0], "11", "43"]
+    assert verdict.startswith("ok: each process was killed, and its reader went on where it was")
+    assert verdict.endswith("all 43 notifications of the log, once and in order")
+
+
+def test_the_smallest_job_is_long_enough_to_kill_everybody(room):
+    done = run("demo", "--once", "--json", "--files", "1", "--seconds", "0.1", TMPDIR=str(room))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [one["killed_after"] for one in lines(done.stdout)[0]["verdicts"]] == [1, 2, 2]
+
+
+# -- on a store that was given ---------------------------------------------------------------------
+
+
+def test_a_given_store_keeps_the_log_and_no_hook(room, tmp_path):
+    url = f"sqlite:///{tmp_path}/given.db"
+    done = run("demo", "--once", "--json", "--files", "40", "--seconds", "1", "--store", url, TMPDIR=str(room))
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = open_store(url)
+    assert store.instances() == []
+    assert store.reap().hooks == 0
+    store.close()
+    assert_nothing_is_left(room)
+
+
+def test_a_store_that_keeps_too_little_is_named_as_the_cause(room, tmp_path):
+    url = f"sqlite:///{tmp_path}/small.db?keep_bytes=4096"
+    done = run("demo", "--once", "--files", "80", "--seconds", "1", "--store", url, TMPDIR=str(room))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "of which the store keeps only the last" in done.stdout
+    assert_nothing_is_left(room)
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "part"),
+    [
+        ("sqlite:////nowhere/at/all/x.db", 3, "/nowhere/at/all"),
+        ("memory://demo", 2, "lives within one process"),
+        ("redis://localhost", 2, "redis"),
+    ],
+)
+@pytest.mark.parametrize("words", [["--once"], []])
+def test_a_store_that_cannot_be_used_is_one_line(url, status, part, words, room):
+    done = run("demo", *words, "--store", url, TMPDIR=str(room))
+    assert (done.returncode, done.stdout) == (status, "")
+    assert part in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert_nothing_is_left(room)
+
+
+def test_nobody_sees_the_store_in_the_list_of_processes(room, tmp_path):
+    with serving(room, "--store", f"sqlite:///{tmp_path}/secret.db") as page:
+        commands = [Path(f"/proc/{page.process(name)['pid']}/cmdline").read_bytes() for name in "ABC"]
+        assert not any(b"secret.db" in command for command in commands)
+
+
+# -- the frameworks --------------------------------------------------------------------------------
+
+
+def test_plain_asyncio_takes_the_place_of_what_is_not_installed(monkeypatch):
+    for name in WANTED:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert choose() == ["asyncio"] * 3
+    assert "not installed: tornado, gevent and twisted; plain asyncio" in notice()
+    assert INSTALL in notice()
+
+
+def test_the_page_says_what_is_not_installed(room):
+    with serving(room) as page:
+        assert page.state["notice"] == notice()
+        assert [one["framework"] for one in page.state["processes"]] == choose()
+
+
+# -- what is refused -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -339,8 +422,31 @@ def in_room(room, monkeypatch):
 
 
 async def check(**how):
-    async with Cluster(0, ()) as cluster:
-        return await Check(cluster, Bar("", io.StringIO())).run([], **how)
+    async with Cluster(0, ()) as fleet:
+        return await Check(fleet, Bar("", io.StringIO())).run([], **how)
+
+
+def test_a_check_passes_on_plain_asyncio_alone(in_room, monkeypatch):
+    monkeypatch.setattr(cluster, "choose", lambda: ["asyncio"] * 3)
+    result = asyncio.run(check(files=40, seconds=1.0))
+    assert [(one.framework, one.killed_after) for one in result.verdicts] == [
+        ("asyncio", 11),
+        ("asyncio", 21),
+        ("asyncio", 32),
+    ]
+    assert result.ok
+
+
+def test_a_process_that_does_not_come_back_ends_the_check(in_room, monkeypatch):
+    async def start(process):
+        if process.instance_ids:
+            raise ProcessFailed("it is gone for good")
+        await started(process)
+
+    started = processes.WebProcess.start
+    monkeypatch.setattr(processes.WebProcess, "start", start)
+    with pytest.raises(ProcessFailed, match="gone for good"):
+        asyncio.run(check(files=40, seconds=1.0))
 
 
 def test_a_check_whose_time_runs_out_fails_and_says_what_is_missing(in_room, monkeypatch):
@@ -356,7 +462,7 @@ def test_a_check_whose_job_breaks_names_the_reason(in_room, work):
 
 
 def test_a_process_that_cannot_start_is_told_with_its_last_words(in_room, monkeypatch):
-    monkeypatch.setattr(processes, "FRAMEWORKS", {"none": "skyhooks.demo.web_nowhere"})
+    monkeypatch.setattr(cluster, "choose", lambda: ["asyncio", "nowhere", "asyncio"])
     with pytest.raises(ProcessFailed, match="No module named"):
         asyncio.run(check(files=1, seconds=1.0))
 
@@ -395,6 +501,35 @@ def test_the_standard_library_is_there_to_be_read():
 class Someone:
     name = "A"
     framework = "asyncio"
+    pid = 1
+
+
+def test_a_reader_takes_nothing_more_from_a_process_that_is_dead():
+    async def answer(_, writer):
+        notification = {
+            "id": "1",
+            "key": "demo=1",
+            "sent_at": 0,
+            "replayed": True,
+            "data": {"kind": "file", "files": 2},
+        }
+        writer.write(
+            b"HTTP/1.1 200 OK\r\n\r\n" + b"event: notification\ndata: %b\n\n" % json.dumps(notification).encode() * 2
+        )
+        writer.close()
+
+    async def die(reader):
+        someone.pid = None
+
+    async def read():
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            someone.port = server.sockets[0].getsockname()[1]
+            await reader._read_on()
+
+    someone = Someone()
+    reader = Reader(someone, die)
+    asyncio.run(read())
+    assert reader.ids == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -413,30 +548,52 @@ def test_a_verdict_sees_what_is_not_the_log(got, told_gaps, duplicates, gaps, ok
     reader = Reader(Someone, None)
     reader.ids = list(got)
     reader.gaps = told_gaps
-    verdict = judge(reader, list("abc"))
+    verdict = judge(reader, Log(list("abc")), 1)
     assert (verdict.duplicates, verdict.gaps, verdict.ok) == (duplicates, gaps, ok)
     assert verdict.p50_ms is None
+
+
+@pytest.mark.parametrize(("got", "ok"), [("abc", True), ("bc", False), ("xabc", False), ("cba", False)])
+def test_a_verdict_counts_what_the_log_no_longer_has(got, ok):
+    reader = Reader(Someone, None)
+    reader.ids = list(got)
+    assert judge(reader, Log(["b", "c"], trimmed=1), 1).ok is ok
 
 
 def test_percentiles_are_of_what_was_measured():
     reader = Reader(Someone, None)
     reader.latencies = [number / 1000 for number in range(100, 0, -1)]
-    verdict = judge(reader, [])
+    verdict = judge(reader, Log([]), None)
     assert (verdict.p50_ms, verdict.p99_ms) == (50, 99)
 
 
+def a_verdict(*, ok=True, killed_after=1, resumed=True):
+    return Verdict("A", "asyncio", killed_after, resumed, 3, 0, 0, 0, ok, None, None)
+
+
+def a_result(verdict, *, trimmed=0, alike=True, report=None):
+    return Result(False, 3, trimmed, alike, [verdict], report)
+
+
 @pytest.mark.parametrize(
-    ("verdict_ok", "report", "part"),
+    ("result", "part"),
     [
-        (True, None, "the time ran out"),
-        (False, JobReport(3, 0, 3, []), "A did not get the 3 notifications"),
-        (True, JobReport(3, 2, 3, []), "could not publish 2"),
-        (True, JobReport(3, 0, 3, []), "B did not go on"),
+        (a_result(a_verdict()), "the time ran out"),
+        (a_result(a_verdict(ok=False), report=JobReport(3, 0, 3, [])), "A did not get the 3 notifications"),
+        (a_result(a_verdict(ok=False), trimmed=1, report=JobReport(3, 0, 3, [])), "keeps only the last 2"),
+        (a_result(a_verdict(), alike=False, report=JobReport(3, 0, 3, [])), "did not get the same"),
+        (a_result(a_verdict(), report=JobReport(3, 2, 3, [])), "could not publish 2"),
+        (a_result(a_verdict(resumed=False), report=JobReport(3, 0, 3, [])), "A had no kill to survive"),
+        (a_result(a_verdict(killed_after=None), report=JobReport(3, 0, 3, [])), "A had no kill to survive"),
+        (a_result(a_verdict(), report=JobReport(4, 0, 3, [])), "published 4 notifications, and the log has 3"),
     ],
 )
-def test_a_failure_says_what_is_wrong(verdict_ok, report, part):
-    verdict = Verdict("A", "asyncio", 3, 0, 0, verdict_ok, None, None)
-    assert part in _fault(Result(False, 3, "B", 1, False, [verdict], report))
+def test_a_failure_says_what_is_wrong(result, part):
+    assert part in _fault(result)
+
+
+def test_a_success_says_what_the_log_no_longer_has():
+    assert "keeps the last 2 of them" in _praise(a_result(a_verdict(), trimmed=1))
 
 
 class Terminal(io.StringIO):

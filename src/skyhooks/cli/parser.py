@@ -16,7 +16,7 @@ Brings the result of a background job to everyone who waits for it.
 
 see it work
   demo                three web processes, a job and a page, on their own store
-  demo --once         no browser: kill one process, check that nothing is lost
+  demo --once         no browser: kill each process, check that nothing is lost
 
 ring and listen
   notify KEY=VALUE    bring data to everyone who waits for a key
@@ -91,28 +91,34 @@ _Add = Callable[..., argparse.ArgumentParser]
 def _add_demo(add: _Add) -> None:
     parser = add(
         "demo",
-        usage="skyhooks demo [PATH…] [--once] [--port PORT] [--open]",
+        usage="skyhooks demo [PATH…] [--once] [--store URL] [--port PORT] [--open]",
         description="""\
-Start three web processes and a page, each of its panes connected to another
-one. A button starts a job that reads files (lines, words, bytes, SHA-256); its
-progress and its summary reach all three. Kill a process: its pane carries on
-without a gap.""",
+Start three web processes, a Tornado, a gevent and a Twisted one, and a page,
+each of its panes connected to another one. A button starts a job that reads
+files (lines, words, bytes, SHA-256); its progress and its summary reach all
+three. Kill a process: its pane carries on without a gap. A framework that is
+not installed is replaced by plain asyncio.""",
         epilog=f"""\
 examples:
   skyhooks demo                   print a URL, and serve the page until Ctrl-C
   skyhooks demo --open ~/notes    open the browser; the job reads these files
-  skyhooks demo --once            no browser: run the job, kill -9 one process
-                                  half way, check that each got everything
+  skyhooks demo --once            no browser: run the job, kill -9 each process
+                                  in turn, check that all got everything
+  skyhooks demo --store mongodb://localhost/skyhooks
 
 The store is a temporary SQLite file whose retention is large enough for the
 job: nothing is trimmed while the demo runs, and nothing is left when it ends.
+In a store of --store the demo takes one key, drawn at random. That store keeps
+what it was made to keep; when the demo ends, it still has the log of that key,
+for as long as it keeps any.
 
 {EXITS}""",
     )
     parser.add_argument(
         "paths", nargs="*", metavar="PATH", help="files and directories (default: Python's own library)"
     )
-    parser.add_argument("--once", action="store_true", help="no page: run one job, kill one process, check, end")
+    parser.add_argument("--once", action="store_true", help="no page: run one job, kill each process, check, end")
+    parser.add_argument("--store", metavar="URL", help="the store (default: a file of the demo's own)")
     parser.add_argument("--port", type=_port, default=0, help="port of the page; the processes take the next three")
     parser.add_argument("--files", type=_count, default=400, metavar="N", help="read N files at most (default: 400)")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""`demo --once`: runs a job, kills a process half way, and holds what everybody got against the store's log."""
+"""`demo --once`: runs a job, kills each process in turn, and holds what everybody got against the store's log."""
 
 from __future__ import annotations
 
@@ -8,19 +8,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .._keys import canonical_keys
-from .._stores import open_store
-from .._values import Position
 from ..cli.output import Bar
+from .cluster import Cluster
 from .orders import JobReport
-from .processes import Cluster
 from .reader import Reader
+from .store import Log
 
-VICTIM = 1
 DOWN_SECONDS = 0.3
 CHECK_SECONDS = 60.0
 """How long everything may take beyond the job itself."""
-PAGE_ENTRIES = 500
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -28,7 +24,13 @@ class Verdict(msgspec.Struct, frozen=True):
 
     process: str
     framework: str
+    killed_after: int | None
+    """How many notifications its reader had then; None: it was not killed."""
+    resumed: bool
+    """Whether the reader went on with the process that was started in its place."""
     received: int
+    caught_up: int
+    """How many of them came from the log, and not as they happened."""
     duplicates: int
     gaps: int
     """Notifications of the log that are missing, and gaps that were told."""
@@ -41,39 +43,43 @@ class Verdict(msgspec.Struct, frozen=True):
         """Whether it is the log, the whole log and nothing but the log."""
         return self.in_order and not self.gaps and not self.duplicates
 
+    @property
+    def survived(self) -> bool:
+        """Whether a crash lies in between."""
+        return self.killed_after is not None and self.resumed
+
 
 class Result(msgspec.Struct, frozen=True):
     """What became of the whole."""
 
     ok: bool
     notifications: int
-    """In the store's log."""
-    victim: str
-    killed_after: int
-    """How many notifications its reader had."""
-    resumed: bool
-    """Whether the reader went on with the process that was started in its place."""
+    """That were published to the store's log."""
+    trimmed: int
+    """How many of them its retention no longer keeps: these are only held against each other."""
+    alike: bool
+    """Whether all readers got the same."""
     verdicts: list[Verdict]
     report: JobReport | None
     """None: the time ran out."""
 
 
 class Check:
-    """One job, three readers, one crash."""
+    """One job, a reader for each process, a crash of each process."""
 
     def __init__(self, cluster: Cluster, bar: Bar) -> None:
         self._cluster = cluster
         self._bar = bar
         self._readers = [Reader(process, self._arrived) for process in cluster.processes]
-        self._victim = self._readers[VICTIM]
-        self._killed_after = 0
-        self._revival: asyncio.Task[None] | None = None
+        self._killed_after: dict[Reader, int] = {}
+        self._tasks = asyncio.TaskGroup()
 
     async def run(self, paths: Sequence[str], *, files: int, seconds: float) -> Result:
         """Run it.
 
         Raises:
             ProcessFailed: a process did not start, or the job failed.
+            StoreUnavailable: the log cannot be read.
         """
         report = None
         try:
@@ -83,85 +89,78 @@ class Check:
             pass  # the verdicts say what is missing
         finally:
             self._bar.clear()
-        return self._judge(report, await asyncio.to_thread(_read_log, self._cluster))
+        return self._judge(report, await asyncio.to_thread(self._cluster.store.log))
 
     async def _run_job(self, paths: Sequence[str], files: int, seconds: float) -> JobReport:
         try:
-            async with asyncio.TaskGroup() as group:
+            async with self._tasks as group:
                 for reader in self._readers:
                     group.create_task(reader.read())
                 job = group.create_task(self._cluster.run_job(paths, files=files, seconds=seconds))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
-        if self._revival is not None:
-            await self._revival
         return job.result()
 
     async def _arrived(self, reader: Reader) -> None:
-        if reader is self._victim and self._revival is None and len(reader.ids) * 2 >= reader.of > 0:
-            await self._kill()
+        if reader not in self._killed_after and len(reader.ids) >= self._due(reader) > 0:
+            await self._kill(reader)
         self._bar.show(
             min(len(one.ids) for one in self._readers),
             max(one.of for one in self._readers),
             "  ".join(f"{one.process.name} {len(one.ids)}" for one in self._readers),
         )
 
-    async def _kill(self) -> None:
-        process, pid = self._victim.process, self._victim.process.pid
-        self._killed_after = len(self._victim.ids)
-        await process.kill()
-        self._bar.say(f"killed process {process.name} (kill -9 {pid}) after {self._killed_after} notifications")
-        self._revival = asyncio.create_task(self._revive())
+    def _due(self, reader: Reader) -> int:
+        """Say after how many notifications it is this one's turn: of three, after one, two, three quarters."""
+        turn = self._readers.index(reader) + 1
+        return min(math.ceil(reader.of * turn / (len(self._readers) + 1)), reader.of - 1)
 
-    async def _revive(self) -> None:
-        process = self._victim.process
+    async def _kill(self, reader: Reader) -> None:
+        process, pid = reader.process, reader.process.pid
+        self._killed_after[reader] = len(reader.ids)
+        await process.kill()
+        self._bar.say(
+            f"killed process {process.name} ({process.framework}, kill -9 {pid}) after {len(reader.ids)} notifications"
+        )
+        self._tasks.create_task(self._revive(reader))
+
+    async def _revive(self, reader: Reader) -> None:
+        process = reader.process
         await asyncio.sleep(DOWN_SECONDS)
         await process.start()
         self._bar.say(f"started process {process.name} anew (pid {process.pid})")
 
-    def _judge(self, report: JobReport | None, log: Sequence[str]) -> Result:
-        verdicts = [judge(reader, log) for reader in self._readers]
-        resumed = self._victim.connections > 1
-        published = report is not None and not report.failed and report.notifications == len(log)
+    def _judge(self, report: JobReport | None, log: Log) -> Result:
+        verdicts = [judge(reader, log, self._killed_after.get(reader)) for reader in self._readers]
+        alike = all(reader.ids == self._readers[0].ids for reader in self._readers)
+        published = report is not None and not report.failed and report.notifications == log.published
         return Result(
-            ok=published and resumed and all(verdict.ok for verdict in verdicts),
-            notifications=len(log),
-            victim=self._victim.process.name,
-            killed_after=self._killed_after,
-            resumed=resumed,
+            ok=published and alike and all(verdict.ok and verdict.survived for verdict in verdicts),
+            notifications=log.published,
+            trimmed=log.trimmed,
+            alike=alike,
             verdicts=verdicts,
             report=report,
         )
 
 
-def judge(reader: Reader, log: Sequence[str]) -> Verdict:
+def judge(reader: Reader, log: Log, killed_after: int | None) -> Verdict:
     """Compare what a reader got with the ids in the log."""
     got = set(reader.ids)
-    missing = sum(one not in got for one in log)
+    missing = sum(one not in got for one in log.ids)
     return Verdict(
         process=reader.process.name,
         framework=reader.process.framework,
+        killed_after=killed_after,
+        resumed=reader.connections > 1,
         received=len(reader.ids),
+        caught_up=reader.caught_up,
         duplicates=len(reader.ids) - len(got),
         gaps=reader.gaps + missing,
-        in_order=reader.ids == list(log),
+        in_order=reader.ids[log.trimmed :] == log.ids,
         p50_ms=_percentile_ms(reader.latencies, 50),
         p99_ms=_percentile_ms(reader.latencies, 99),
     )
-
-
-def _read_log(cluster: Cluster) -> list[str]:
-    store = open_store(cluster.store)
-    try:
-        (key,) = canonical_keys(cluster.keys)
-        ids: list[str] = []
-        after: Position | None = None
-        while (page := store.read(key, after, PAGE_ENTRIES)) is not None and page.entries:
-            ids += [entry.id for entry in page.entries]
-            after = Position(page.epoch, page.entries[-1].seq)
-        return ids
-    finally:
-        store.close()
 
 
 def _percentile_ms(seconds: Sequence[float], percent: int) -> float | None:

@@ -8,14 +8,16 @@ import os
 import signal
 import stat
 import webbrowser
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from ..cli.exits import BadInput, Exit
+from ..cli.inputs import make_store
 from ..cli.output import Bar, print_line, print_table, style
 from .check import Check, Result, Verdict
+from .cluster import Cluster
 from .files import choose
+from .frameworks import notice
 from .front import Front
-from .processes import Cluster
 
 PAGE_JOB_SECONDS = 15.0
 ONCE_JOB_SECONDS = 4.0
@@ -48,11 +50,14 @@ async def _until_signalled(work: Callable[[], Awaitable[Exit]]) -> Exit:
 
 async def _serve(options: argparse.Namespace) -> Exit:
     seconds = options.seconds or PAGE_JOB_SECONDS
-    async with Front(options.port, options.paths, files=options.files, seconds=seconds) as front:
+    front = Front(options.port, options.paths, files=options.files, seconds=seconds, store_url=options.store)
+    async with front:
         print(f"{style('bold', front.url)}  three web processes, a job, a page; Ctrl-C ends it", flush=True)
         print(
             style("dim", f"listen along: skyhooks listen {front.key} --since start --store '{front.store}'"), flush=True
         )
+        if notice():
+            print(notice(), flush=True)
         if options.open:
             await asyncio.to_thread(webbrowser.open, front.url)
         await front.serve()
@@ -61,8 +66,11 @@ async def _serve(options: argparse.Namespace) -> Exit:
 
 async def _once(options: argparse.Namespace) -> Exit:
     bar = Bar("notifications")
-    bar.say("starting three web processes and a store")
-    async with Cluster(0, ()) as cluster:
+    if notice():
+        bar.say(notice())
+    cluster = Cluster(0, (), options.store)
+    bar.say(f"starting three web processes ({', '.join(one.framework for one in cluster.processes)}) and a store")
+    async with cluster:
         result = await Check(cluster, bar).run(
             options.paths, files=options.files, seconds=options.seconds or ONCE_JOB_SECONDS
         )
@@ -74,13 +82,20 @@ async def _once(options: argparse.Namespace) -> Exit:
 
 
 def _print(result: Result) -> None:
-    headers = ("PROCESS", "FRAMEWORK", "RECEIVED", "DUPLICATES", "GAPS", "P50 MS", "P99 MS")
+    headers = (
+        "PROCESS",
+        "FRAMEWORK",
+        "KILLED AFTER",
+        "RECEIVED",
+        "CAUGHT UP",
+        "DUPLICATES",
+        "GAPS",
+        "P50 MS",
+        "P99 MS",
+    )
     print_table(headers, [_row(one) for one in result.verdicts], right=headers[2:])
     if result.ok:
-        print(
-            f"{style('green', 'ok')}: every process got all {result.notifications} notifications of the log, once and"
-            f" in order; {result.victim} was killed after {result.killed_after} and went on where it was"
-        )
+        print(f"{style('green', 'ok')}: {_praise(result)}")
     else:
         print(f"{style('red', 'failed')}: {_fault(result)}")
 
@@ -89,7 +104,9 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     return (
         verdict.process,
         verdict.framework,
+        "-" if verdict.killed_after is None else str(verdict.killed_after),
         str(verdict.received),
+        str(verdict.caught_up),
         str(verdict.duplicates),
         str(verdict.gaps),
         "-" if verdict.p50_ms is None else f"{verdict.p50_ms:.1f}",
@@ -97,15 +114,35 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     )
 
 
+def _praise(result: Result) -> str:
+    what = f"all {result.notifications} notifications of the log"
+    if result.trimmed:
+        what += f" (whose store keeps the last {result.notifications - result.trimmed} of them)"
+    return f"each process was killed, and its reader went on where it was: everyone got {what}, once and in order"
+
+
 def _fault(result: Result) -> str:
-    wrong = ", ".join(one.process for one in result.verdicts if not one.ok)
+    wrong = _names(one for one in result.verdicts if not one.ok)
     if result.report is None:
         return f"the time ran out; the log has {result.notifications} notifications, and not all came to {wrong or 'an end'}"
+    if wrong and result.trimmed:
+        return (
+            f"{wrong} did not get all {result.notifications} notifications, of which the store keeps only the last"
+            f" {result.notifications - result.trimmed}; give a store that keeps more, or fewer --files"
+        )
     if wrong:
         return f"{wrong} did not get the {result.notifications} notifications of the log, once and in order"
+    if not result.alike:
+        return "the processes' readers did not get the same"
     if result.report.failed:
         return f"the job could not publish {result.report.failed} notifications"
-    return f"the reader of {result.victim} did not go on after the kill"
+    if spared := _names(one for one in result.verdicts if not one.survived):
+        return f"{spared} had no kill to survive, or did not go on after it"
+    return f"the job published {result.report.notifications} notifications, and the log has {result.notifications}"
+
+
+def _names(verdicts: Iterable[Verdict]) -> str:
+    return ", ".join(one.process for one in verdicts)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -113,6 +150,8 @@ def _check(options: argparse.Namespace) -> None:
         raise BadInput("--once shows no page; leave out --open and --port")
     if options.json and not options.once:
         raise BadInput("--json goes with --once")
+    if options.store:
+        make_store(options).close()
     for path in options.paths:
         try:
             mode = os.stat(path).st_mode

@@ -12,9 +12,12 @@ from typing import Self
 
 import msgspec
 
-from .http import HOSTS, Exchange, Server
+from .cluster import Cluster
+from .frameworks import notice
+from .http import Exchange, Server
 from .orders import JobReport
-from .processes import HOST, Cluster, ProcessFailed, WebProcess
+from .processes import ProcessFailed, WebProcess
+from .web import HOST, HOSTS
 
 DOWN_SECONDS = 1.5
 """How long a killed process stays dead: long enough to be seen, and to miss something."""
@@ -53,14 +56,19 @@ class State(msgspec.Struct, frozen=True):
     job_is_running: bool
     report: JobReport | None
     trouble: str
+    notice: str
+    """Which frameworks are missing."""
 
 
 class Front:
     """The page and what is behind its buttons."""
 
-    def __init__(self, port: int, paths: Sequence[str], *, files: int, seconds: float) -> None:
+    def __init__(
+        self, port: int, paths: Sequence[str], *, files: int, seconds: float, store_url: str | None = None
+    ) -> None:
         self._port = port
         self._paths = paths
+        self._store_url = store_url
         self._files = files
         self._seconds = seconds
         self._server = Server(self._handle)
@@ -69,6 +77,7 @@ class Front:
         self._reviving: set[str] = set()
         self._report: JobReport | None = None
         self._trouble = ""
+        self._notice = notice()
 
     async def __aenter__(self) -> Self:
         try:
@@ -78,7 +87,8 @@ class Front:
             raise ProcessFailed(f"port {self._port} cannot be had ({reason}); give another --port") from None
         port = self._server.port
         try:
-            self._cluster = Cluster(self._port and port + 1, [f"http://{host}:{port}" for host in HOSTS])
+            origins = [f"http://{host}:{port}" for host in HOSTS]
+            self._cluster = Cluster(self._port and port + 1, origins, self._store_url)
             await self._cluster.__aenter__()
         except BaseException:
             await self._server.close()
@@ -101,13 +111,13 @@ class Front:
 
     @property
     def store(self) -> str:
-        """Where the processes meet; how long it keeps what, it knows by itself."""
-        return self._cluster.store.partition("?")[0]
+        """Where the processes meet, without what is nobody's business; how long it keeps what, it knows by itself."""
+        return self._cluster.store.shown
 
     @property
     def key(self) -> str:
         """What they wait for."""
-        return " ".join(f"{name}={value}" for name, value in self._cluster.keys.items())
+        return " ".join(f"{name}={value}" for name, value in self._cluster.store.keys.items())
 
     async def serve(self) -> None:
         """Go on until cancelled."""
@@ -131,7 +141,16 @@ class Front:
         shown = [
             Shown(one.name, one.framework, one.port, one.pid, one.name in self._reviving) for one in cluster.processes
         ]
-        return State(self.key, self.store, shown, cluster.jobs, self._job_runs, self._report, self._trouble)
+        return State(
+            key=self.key,
+            store=self.store,
+            processes=shown,
+            job=cluster.jobs,
+            job_is_running=self._job_runs,
+            report=self._report,
+            trouble=self._trouble,
+            notice=self._notice,
+        )
 
     @property
     def _job_runs(self) -> bool:

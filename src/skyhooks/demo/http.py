@@ -10,9 +10,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from .web import REFUSAL, may_ask
+
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 16_384
-HOSTS = ("127.0.0.1", "localhost")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -39,13 +40,14 @@ class Exchange:
         self, status: HTTPStatus, body: bytes = b"", media_type: str = "text/plain; charset=utf-8", **headers: str
     ) -> None:
         """Send a whole answer."""
-        self._head(status, {"content-type": media_type, "content-length": str(len(body)), **headers})
+        head = {"content-type": media_type, "content-length": str(len(body)), "cache-control": "no-store"}
+        self._head(status, {**head, **headers})
         self._writer.write(body)
         await self._writer.drain()
 
-    async def begin(self, media_type: str, headers: Mapping[str, str]) -> None:
+    async def begin(self, headers: Mapping[str, str]) -> None:
         """Begin an answer whose end is the end of the connection."""
-        self._head(HTTPStatus.OK, {"content-type": media_type, **headers})
+        self._head(HTTPStatus.OK, headers)
         await self._writer.drain()
 
     async def send(self, part: bytes) -> None:
@@ -54,7 +56,7 @@ class Exchange:
         await self._writer.drain()
 
     def _head(self, status: HTTPStatus, headers: Mapping[str, str]) -> None:
-        lines = [f"HTTP/1.1 {status.value} {status.phrase}", "connection: close", "cache-control: no-store"]
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}", "connection: close"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self._writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
@@ -111,20 +113,12 @@ class Server:
             await Exchange(Request("", "", {}, {}), writer).answer(HTTPStatus.BAD_REQUEST)
             return
         exchange = Exchange(request, writer)
-        if not self._may_ask(request):
-            await exchange.answer(HTTPStatus.FORBIDDEN, b"this is for the demo's own page")
+        if not may_ask(request.headers.get("host"), request.headers.get("origin"), self._origins):
+            await exchange.answer(HTTPStatus.FORBIDDEN, REFUSAL)
             return
         await _while_connected(reader, self._handler(exchange))
         with contextlib.suppress(OSError):
             await writer.drain()
-
-    def _may_ask(self, request: Request) -> bool:
-        """Keep out pages of other sites, also those whose name has been made to mean this machine."""
-        host = request.headers.get("host", "")
-        origin = request.headers.get("origin")
-        return host.rpartition(":")[0] in HOSTS and (
-            origin is None or origin == f"http://{host}" or origin in self._origins
-        )
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Request:

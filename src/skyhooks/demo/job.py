@@ -22,7 +22,7 @@ def main() -> int:
     """Do what the parent ordered."""
     order = msgspec.json.decode(sys.argv[1], type=JobOrder)
     when_parent_ends(order.scratch, lambda: os._exit(1))
-    with Notifier(order.store) as notifier:
+    with Notifier() as notifier:
         report = Job(order, notifier).run(choose(sys.argv[2:], order.files))
     say(report)
     return 1 if report.failed else 0

@@ -24,7 +24,6 @@ class WebOrder(msgspec.Struct, frozen=True):
 
     scratch: str
     """The demo's own directory."""
-    store: str
     keys: dict[str, str]
     name: str
     host: str
@@ -37,7 +36,6 @@ class JobOrder(msgspec.Struct, frozen=True):
     """What a job is told; the paths are arguments of their own, since they may be no text."""
 
     scratch: str
-    store: str
     keys: dict[str, str]
     number: int
     files: int
@@ -62,20 +60,25 @@ class JobReport(msgspec.Struct, frozen=True):
     outcomes: list[str]
 
 
+def read_web_order() -> WebOrder:
+    """Read what the parent ordered; which store, it says in `$SKYHOOKS_STORE`, since all can see a command line."""
+    return msgspec.json.decode(sys.argv[1], type=WebOrder)
+
+
 def say(report: Ready | JobReport) -> None:
     """Answer the parent."""
     print(msgspec.json.encode(report).decode(), flush=True)
 
 
-def when_parent_ends(scratch: str, leave: Callable[[], object]) -> None:
+def when_parent_ends(scratch: str, leave: Callable[[], object], *, read: Callable[[int, int], bytes] = os.read) -> None:
     """Call `leave`, in a thread, when the parent says so or is gone; end by force if that does not help.
 
     The parent holds the other end of standard input: whatever kills it closes that. Then nobody is left to remove
-    its directory but its children.
+    its directory but its children. Where a thread is a greenlet, `read` is what lets the others go on meanwhile.
     """
 
     def wait() -> None:
-        orphaned = os.read(sys.stdin.fileno(), 1) != GOODBYE
+        orphaned = read(sys.stdin.fileno(), 1) != GOODBYE
         leave()
         if orphaned:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from .events import Event, Told, read_events
-from .processes import HOST, WebProcess
+from .processes import WebProcess
+from .web import HOST
 
 AGAIN_SECONDS = 0.1
 
@@ -34,6 +35,8 @@ class Reader:
         self.process = process
         self.ids: list[str] = []
         self.gaps = 0
+        self.caught_up = 0
+        """How many came from the log, and not as they happened."""
         self.latencies: list[float] = []
         """Seconds from the job to here, of what was not replayed from the log."""
         self.connections = 0
@@ -55,7 +58,7 @@ class Reader:
             async for event in events:
                 self._take(event)
                 await self._arrived(self)
-                if self._ended:
+                if self._ended or self.process.pid is None:  # what is on its way from the dead is lost
                     return
 
     def _take(self, event: Event) -> None:
@@ -69,6 +72,8 @@ class Reader:
         progress = msgspec.json.decode(told.data, type=Progress)
         self.of = progress.of
         self.ids.append(told.id)
-        if not told.replayed:
+        if told.replayed:
+            self.caught_up += 1
+        else:
             self.latencies.append(time.time() - told.sent_at)
         self._ended = progress.kind == "summary"

@@ -1,19 +1,16 @@
-"""A web process on plain asyncio: a registry, and an event stream over it."""
+"""A web process on plain asyncio, in the place of a framework that is not installed."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from http import HTTPStatus
-
-import msgspec
 
 from .._asyncio import Registry
 from ..exceptions import InvalidCursor
-from .events import MEDIA_TYPE, Hello, encode_event, encode_hello
+from .events import encode_event
 from .http import Exchange, Server
-from .orders import HEARTBEAT_SECONDS, LEASE_SECONDS, Ready, WebOrder, say, when_parent_ends
+from .orders import HEARTBEAT_SECONDS, LEASE_SECONDS, Ready, WebOrder, read_web_order, say, when_parent_ends
+from .web import events_head, hello, since
 
 FRAMEWORK = "asyncio"
 
@@ -23,7 +20,7 @@ class Web:
 
     def __init__(self, order: WebOrder) -> None:
         self._order = order
-        self._registry = Registry(order.store, lease_seconds=LEASE_SECONDS, heartbeat_seconds=HEARTBEAT_SECONDS)
+        self._registry = Registry(lease_seconds=LEASE_SECONDS, heartbeat_seconds=HEARTBEAT_SECONDS)
         self._server = Server(self._handle, order.origins)
 
     async def run(self) -> None:
@@ -46,20 +43,17 @@ class Web:
             await self._stream(exchange)
 
     async def _stream(self, exchange: Exchange) -> None:
-        request = exchange.request
-        since = request.headers.get("last-event-id") or request.query.get("since") or None
+        headers, query = exchange.request.headers, exchange.request.query
+        begin = since(headers.get("last-event-id"), query.get("since"))
         try:
-            async with self._registry.subscribe(self._order.keys, since=since) as stream:
-                await exchange.begin(MEDIA_TYPE, {"access-control-allow-origin": request.headers.get("origin", "null")})
-                await exchange.send(encode_hello(self._hello()))
+            async with self._registry.subscribe(self._order.keys, since=begin) as stream:
+                await exchange.begin(events_head(headers.get("origin")))
+                await exchange.send(hello(self._order, FRAMEWORK, self._registry.instance_id))
                 async for what in stream:
                     await exchange.send(encode_event(what))
         except InvalidCursor as error:
             await exchange.answer(HTTPStatus.BAD_REQUEST, str(error).encode())
 
-    def _hello(self) -> Hello:
-        return Hello(self._order.name, FRAMEWORK, os.getpid(), self._registry.instance_id)
-
 
 if __name__ == "__main__":
-    asyncio.run(Web(msgspec.json.decode(sys.argv[1], type=WebOrder)).run())
+    asyncio.run(Web(read_web_order()).run())

@@ -1,0 +1,37 @@
+"""Which framework each web process is written with: three, or plain asyncio in the place of what is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+WANTED = ("tornado", "gevent", "twisted")
+SPARE = "asyncio"
+INSTALL = f'pip install "skyhooks[{",".join(WANTED)}]"'
+
+
+def choose() -> list[str]:
+    """Return the framework of each process, in their order."""
+    return [framework if _is_installed(framework) else SPARE for framework in WANTED]
+
+
+def notice() -> str:
+    """Return a line that says what is missing and how to get it; nothing where nothing is."""
+    missing = [framework for framework in WANTED if not _is_installed(framework)]
+    if not missing:
+        return ""
+    return f"not installed: {_listed(missing)}; plain asyncio takes the place. For all three: {INSTALL}"
+
+
+def module_of(framework: str) -> str:
+    """Return the module that is a web process of that framework."""
+    return f"{__package__}.web_{framework}"
+
+
+def _is_installed(framework: str) -> bool:
+    return all(find_spec(name) is not None for name in (framework, f"skyhooks.{framework}"))
+
+
+def _listed(words: Sequence[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
