@@ -244,12 +244,16 @@ class Page:
         self.port = int(url.rsplit(":", 1)[1].rstrip("/"))
 
     def ask(self, method, path, port=None, **headers):
+        with self.opened(path, method, port=port, **headers) as answer:
+            return answer.status, answer.read()
+
+    @contextmanager
+    def opened(self, path, method="GET", port=None, **headers):
         connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=LIMIT_SECONDS)
         connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read()
+        with connection.getresponse() as answer:
+            yield answer
         connection.close()
-        return answer.status, body
 
     @property
     def state(self):
@@ -390,17 +394,54 @@ def test_the_page_is_served_to_its_own_browser_only(room):
     with serving(room) as page:
         status, body = page.ask("GET", "/")
         assert (status, b"<title>skyhooks demo</title>" in body) == (200, True)
-        events = page.process("A")["port"]
         assert page.ask("GET", "/state", Host="evil.example:80")[0] == 403
         assert page.ask("POST", "/job", Origin="http://evil.example")[0] == 403
         assert page.ask("POST", "/job", Origin="null")[0] == 403
-        assert page.ask("GET", "/events", port=events, Origin="http://evil.example")[0] == 403
         assert page.ask("GET", "/nope")[0] == 404
         assert page.ask("POST", "/kill?process=D")[0] == 404
-        assert page.ask("GET", "/nope", port=events, Origin=f"http://localhost:{page.port}")[0] == 404
-        assert page.ask("POST", "/events", port=events)[0] == 405
-        assert page.ask("GET", "/events?since=junk", port=events)[0] == 400
         assert page.state["job"] == 0
+
+
+@pytest.mark.parametrize("name", list("ABC"))
+def test_events_are_for_the_demos_own_page(name, room):
+    with serving(room) as page:
+        port = page.process(name)["port"]
+        own = f"http://localhost:{page.port}"
+        assert page.ask("GET", "/events", port=port, Origin="http://evil.example")[0] == 403
+        assert page.ask("GET", "/events", port=port, Host=f"evil.example:{port}")[0] == 403
+        assert page.ask("GET", "/nope", port=port, Origin=own)[0] == 404
+        assert page.ask("POST", "/events", port=port)[0] == 405
+        assert page.ask("HEAD", "/events", port=port)[0] == 405
+        status, reason = page.ask("GET", "/events?since=junk", port=port)
+        assert (status, b"cursor" in reason) == (400, True)
+
+
+@pytest.mark.parametrize("name", list("ABC"))
+def test_events_begin_with_who_sends_them(name, room):
+    with serving(room) as page:
+        process = page.process(name)
+        own = f"http://localhost:{page.port}"
+        with page.opened("/events", port=process["port"], Origin=own) as answer:
+            assert answer.status == 200
+            assert answer.getheader("content-type") == "text/event-stream"
+            assert answer.getheader("cache-control") == "no-store"
+            assert answer.getheader("access-control-allow-origin") == own
+            assert answer.readline().startswith(b"retry: ")
+            assert answer.readline() == b"event: hello\n"
+            hello = json.loads(answer.readline().removeprefix(b"data: "))
+    assert (hello["process"], hello["framework"], hello["pid"]) == (name, process["framework"], process["pid"])
+
+
+@pytest.mark.parametrize("name", list("ABC"))
+def test_a_browser_that_goes_is_noticed(name, room, tmp_path):
+    url = f"sqlite:///{tmp_path}/given.db"
+    with serving(room, "--store", url) as page:
+        store = open_store(url)
+        with page.opened("/events", port=page.process(name)["port"]) as answer:
+            answer.readline()
+            assert len(list(store.hooks())) == 1
+        wait_until(lambda: not list(store.hooks()))
+        store.close()
 
 
 @pytest.mark.parametrize("head", [b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y" * 20_000, b"GET http://[ x\r\n\r\n"])
