@@ -33,6 +33,9 @@ QUICK: dict[str, Any] = {"heartbeat_seconds": 0.1, "lease_seconds": 30.0}
 """A registry that soon looks for what it has missed."""
 PLANTED_KEY = bytes(range(32))
 """What signs for an instance that a test has planted."""
+DIFFERS = "differs"
+"""The property under which a test records in which way an adapter may do, and does, otherwise."""
+RecordProperty = Callable[[str, object], None]
 SECONDS = 10.0
 """How long anything is waited for."""
 

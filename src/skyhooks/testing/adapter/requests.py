@@ -9,11 +9,13 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+import pytest
 
 from ..._values import Instance, Position, Publication
 from ...abc import Store
-from .base import KEY, NAME, Adapter, AdapterTests, AwaitedRegistry, Heard
-from .raw import Letter, RawAnswer, ask, ephemeral, letter, request_bytes, retained
+from .base import DIFFERS, KEY, NAME, Adapter, AdapterTests, AwaitedRegistry, Heard, RecordProperty
+from .raw import Letter, RawAnswer, ask, ephemeral, letter, retained
+from .rows import HTTP
 from .secrets import NEW, OLD, make_secret
 
 SECRET = base64.b64decode(OLD.removeprefix("whsec_"))
@@ -297,19 +299,24 @@ class RequestTests(AdapterTests):
         answer = await adapter.in_thread(Letter(str(row.url), b'{"keys":{"account":42},"data":1}', SECRET).ask)
         assert (answer.status, answer.code, heard) == (401, "signature", [])
 
-    async def test_htp_each_row_gets_its_answer_and_nothing_is_called(self, adapter: Adapter, store: Store) -> None:
+    @pytest.mark.parametrize("name", HTTP)
+    async def test_htp_gets_its_answer(
+        self, adapter: Adapter, store: Store, record_property: RecordProperty, name: str
+    ) -> None:
+        make, status, code = HTTP[name]
         _, row, heard = await _listening(adapter, store, max_body_bytes=5000)
-        for name, (make, status, code) in HTTP.items():
-            answer = await adapter.in_thread(ask, row.url, make(str(row.url), letter(row, [ephemeral(name)])))
-            if name in adapter.refuses_first:
-                assert answer.status in (0, 400), name
-                continue
-            assert (answer.status, answer.code) == (status, code), name
-            assert answer.closed or status == 200, name
-            assert (answer.headers.get("allow") == "POST") == (status == 405), name
-        good = [name for name, (_, status, _) in HTTP.items() if status == 200]
-        await adapter.until(lambda: len(heard) >= len(good))
-        assert heard.data == good
+        answer = await adapter.in_thread(ask, row.url, make(str(row.url), letter(row, [ephemeral(name)])))
+        if name in adapter.refuses_first:
+            record_property(DIFFERS, "the framework's server refuses it first: its own 400, or no answer")
+            assert answer.status in (0, 400)
+        else:
+            assert (answer.status, answer.code) == (status, code)
+            assert answer.closed or status == 200
+            assert (answer.headers.get("allow") == "POST") == (status == 405)
+        good = await adapter.in_thread(letter(row, [ephemeral("good")]).ask)
+        assert good.status == 200
+        await adapter.until(lambda: "good" in heard.data)
+        assert heard.data == [name, "good"][status != 200 :]
 
     async def test_htp_a_callback_that_blocks_raises_or_goes_on_does_not_delay_the_answer(
         self, adapter: Adapter, store: Store
@@ -371,65 +378,3 @@ async def _listening(adapter: Adapter, store: Store, **options: Any) -> tuple[Aw
 def _timed(work: Callable[[], RawAnswer]) -> tuple[RawAnswer, float]:
     began = time.monotonic()
     return work(), time.monotonic() - began
-
-
-Make = Callable[[str, Letter], bytes]
-
-
-def _posted(
-    *extra: tuple[str, str], without: str = "", body: bytes | None = None, method: str = "POST", first: str = ""
-) -> Make:
-    """Make a good request, but for this."""
-
-    def make(url: str, one: Letter) -> bytes:
-        if body is not None:
-            one.body = body
-        headers = [*one.signed(), ("content-length", str(len(one.body)))]
-        kept = [(name, value) for name, value in headers if name != without]
-        return request_bytes(url, [*kept, *extra], one.body, method=method, first=first)
-
-    return make
-
-
-def _chunked(*chunks: bytes) -> Make:
-    def make(url: str, one: Letter) -> bytes:
-        pieces = chunks or (one.body[:50], one.body[50:])
-        data = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
-        return request_bytes(url, [*one.signed(), ("transfer-encoding", "chunked")], data)
-
-    return make
-
-
-HTTP: dict[str, tuple[Make, int, str]] = {
-    "all right": (_posted(), 200, ""),
-    "in chunks": (_chunked(), 200, ""),
-    "GET": (_posted(method="GET"), 405, "method"),
-    "PUT": (_posted(method="PUT"), 405, "method"),
-    "DELETE": (_posted(method="DELETE"), 405, "method"),
-    "too long": (_posted(body=b"x" * 5001), 413, "too_large"),
-    "far too long, and it does not come": (
-        _posted(("content-length", "200000000"), without="content-length"),
-        413,
-        "too_large",
-    ),
-    "too long in chunks": (_chunked(b"x" * 4000, b"y" * 4000), 413, "too_large"),
-    "no length": (_posted(without="content-length", body=b""), 411, "length_required"),
-    "compressed": (_posted(("content-encoding", "gzip")), 415, "media_type"),
-    "another type": (_posted(("content-type", "text/plain"), without="content-type"), 415, "media_type"),
-    "no type": (_posted(without="content-type"), 415, "media_type"),
-    "2000 headers": (_posted(*((f"x-{number}", "y") for number in range(2000))), 431, "headers_too_large"),
-    "100 KB of headers": (_posted(("x", "y" * 100_000)), 431, "headers_too_large"),
-    "two lengths": (_posted(("content-length", "9")), 400, "malformed"),
-    "length and chunks": (_posted(("transfer-encoding", "chunked")), 400, "malformed"),
-    "an odd length": (_posted(("content-length", "+7"), without="content-length"), 400, "malformed"),
-    "gzip, chunked": (
-        _posted(("transfer-encoding", "gzip, chunked"), without="content-length"),
-        400,
-        "malformed",
-    ),
-    "a folded header": (_posted(("x", "a\r\n b")), 400, "malformed"),
-    "a NUL": (_posted(("x", "a\0b")), 400, "malformed"),
-    "a bare CR": (_posted(("x", "a\rb")), 400, "malformed"),
-    "another version": (_posted(first="POST / HTTP/3.0"), 400, "malformed"),
-    "nonsense": (lambda *_: b"nonsense\r\n\r\n", 405, "method"),
-}
