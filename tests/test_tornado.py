@@ -85,12 +85,14 @@ class TestOwnListenerOwnClient(AdapterConformance):
         return TornadoAdapter(store_url)
 
 
+@pytest.mark.long
 class TestOwnListenerTornadosClient(AdapterConformance):
     @pytest.fixture
     def adapter(self, store_url):
         return WithAsyncHTTPClient(store_url)
 
 
+@pytest.mark.long
 class TestMountedHandlerOwnClient(AdapterConformance):
     @pytest.fixture
     def adapter(self, store_url):
