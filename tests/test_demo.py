@@ -302,9 +302,11 @@ class Pane:
         while not self._ended and (line := answer.readline().decode()):
             name, _, value = line.rstrip("\n").partition(": ")
             event[name] = value
-            if not name:
+            if name:
+                continue
+            if "data" in event:  # else a comment
                 self._take(event)
-                event = {}
+            event = {}
         connection.close()
 
     def _take(self, event):
