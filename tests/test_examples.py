@@ -1,0 +1,131 @@
+"""The examples, run as they stand."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from processes import SECONDS, free_port
+from skyhooks import Notifier
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SERVICES = ("tornado_service.py", "flask_gevent.py", "klein_service.py")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Starts an example in a directory of its own, and ends it with the test; returns its address."""
+    running = []
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SKYHOOKS_")}
+
+    def run(script):
+        port = free_port()
+        process = subprocess.Popen(
+            [sys.executable, EXAMPLES / script, str(port)], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
+        )
+        running.append(process)
+        assert process.stdout.readline() == f"http://127.0.0.1:{port}/42\n"
+        return f"http://127.0.0.1:{port}"
+
+    yield run
+    for process in running:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Runs the job, and returns what it says."""
+
+    def job(account=42):
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / "job.py", str(account)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=SECONDS,
+        )
+        return done.stdout
+
+    return job
+
+
+class Page:
+    """What a browser does with an example's page: it asks for it, then for its events."""
+
+    def __init__(self, address):
+        self.address = address
+        with urllib.request.urlopen(f"{address}/42", timeout=SECONDS) as page:
+            self.path = re.search(r'EventSource\("([^"]+)"\)', page.read().decode())[1]
+        self.cursor = None
+        self.events = None
+
+    def connect(self, address=None):
+        headers = {"last-event-id": self.cursor} if self.cursor else {}
+        request = urllib.request.Request((address or self.address) + self.path, headers=headers)
+        self.events = urllib.request.urlopen(request, timeout=SECONDS)
+
+    def leave(self):
+        if self.events is not None:
+            self.events.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.leave()
+
+    def read(self):
+        """Read one message."""
+        for line in map(bytes.decode, self.events):
+            name, _, value = line.rstrip("\n").partition(": ")
+            if name == "id":
+                self.cursor = value
+            elif name == "data":
+                return json.loads(value)
+        raise EOFError
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_page_shows_a_result_that_comes_before_or_after_it_connects(run, job, service):
+    address = run(service)
+    with Page(address) as connected, Page(address) as late:
+        connected.connect()
+        assert job() == "1 callbacks have it\n"
+        assert connected.read() == {"report": "ready"}
+        late.connect()
+        assert late.read() == {"report": "ready"}
+
+
+def test_a_browser_goes_from_one_service_to_another_and_misses_nothing(run, job, tmp_path):
+    addresses = [run(service) for service in SERVICES]
+    with contextlib.ExitStack() as stack, Notifier(f"sqlite:///{tmp_path}/skyhooks.db") as notifier:
+        pages = [stack.enter_context(Page(address)) for address in addresses]
+        for page in pages:
+            page.connect()
+        job()
+        assert [page.read() for page in pages] == [{"report": "ready"}] * len(pages)
+        for page in pages:
+            page.leave()
+        notifier.notify({"account": 42}, "while nobody was connected")
+        for page, address in zip(pages, addresses[1:] + addresses[:1], strict=True):
+            page.connect(address)
+        assert [page.read() for page in pages] == ["while nobody was connected"] * len(pages)
+
+
+def test_a_job_that_is_run_twice_is_one_result(run, job, tmp_path):
+    with Page(run("tornado_service.py")) as page, Notifier(f"sqlite:///{tmp_path}/skyhooks.db") as notifier:
+        page.connect()
+        assert [job(), job()] == ["1 callbacks have it\n"] * 2
+        notifier.notify({"account": 42}, "end")
+        assert [page.read(), page.read()] == [{"report": "ready"}, "end"]
