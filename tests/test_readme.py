@@ -1,4 +1,4 @@
-"""The README's two programs run as they stand there."""
+"""The README's programs run as they stand there."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).parent.parent / "README.md"
 LIMIT_SECONDS = 30
+WEB = {"tornado": "web", "gevent": "web-gevent", "twisted": "web-twisted"}
 
 
 def program(name: str) -> str:
@@ -17,8 +20,11 @@ def program(name: str) -> str:
     return found[1]
 
 
-def test_a_result_goes_from_the_job_of_the_readme_to_its_web_side(tmp_path):
-    web = subprocess.Popen([sys.executable, "-c", program("web")], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("framework", [pytest.param(name, marks=getattr(pytest.mark, name)) for name in WEB])
+def test_a_result_goes_from_the_job_of_the_readme_to_its_web_side(tmp_path, framework):
+    web = subprocess.Popen(
+        [sys.executable, "-c", program(WEB[framework])], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
     try:
         job = run_until_somebody_waits(tmp_path)
         line = web.stdout.readline()
@@ -43,7 +49,7 @@ def run_until_somebody_waits(folder):
 
 
 def test_the_programs_are_as_short_as_is_said():
-    web = [line for line in program("web").splitlines() if line.strip()]
     job = [line for line in program("job").splitlines() if line.strip()]
-    assert len(web) <= 10
+    for name in WEB.values():
+        assert len([line for line in program(name).splitlines() if line.strip()]) <= 10
     assert len(job) <= 5
