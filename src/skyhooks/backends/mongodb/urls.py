@@ -1,0 +1,87 @@
+"""What a store's URL says: PyMongo's part, the database, the retention. Nothing is resolved or connected here."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import SplitResult, quote_plus, urlsplit
+
+import msgspec
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from ..._values import Retention
+from .._retention import take_retention
+
+DATABASE = "skyhooks"
+_SRV = "mongodb+srv"
+_SRV_OPTIONS = ("srvmaxhosts", "srvservicename")
+_MOST = {"keep_bytes": 10_000_000, "dedupe_ids": 10_000}
+"""A key's document has to stay below MongoDB's 16 MB."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a store is; only `shown` and `database` may appear in messages."""
+
+    uri: str
+    """For PyMongo; it may hold credentials."""
+    database: str
+    retention: Retention
+    shown: str
+    """Without credentials and options."""
+
+    def __repr__(self) -> str:
+        return f"Address({self.shown!r})"
+
+
+def parse(url: str) -> Address:
+    """Return what a URL names.
+
+    Raises:
+        ValueError: with what is wrong, never with a password.
+
+    """
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    retention, options = take_retention(parts.query)
+    for name, most in _MOST.items():
+        if getattr(retention, name) > most:
+            raise ValueError(f"{name} in the store's URL: MongoDB's documents have room for {most} at most")
+    given = _check(parts, scheme, options)
+    hosts = parts.netloc.rpartition("@")[2]
+    database = given["database"] or DATABASE
+    uri = f"{scheme}://{parts.netloc}{parts.path or '/'}{_query(options)}"
+    return Address(uri, database, retention, f"{scheme}://{hosts}/{database}")
+
+
+def _check(parts: SplitResult, scheme: str, options: list[tuple[str, str]]) -> dict[str, Any]:
+    """Let PyMongo read the URL, as one that needs no look at DNS."""
+    if scheme == _SRV:
+        _check_srv(parts)
+        options = [one for one in options if one[0].lower() not in _SRV_OPTIONS]
+    if parts.fragment:
+        raise ValueError("a # in a MongoDB URL is written %23")
+    try:
+        given = parse_uri(f"mongodb://{parts.netloc}{parts.path or '/'}{_query(options)}")
+    except (PyMongoError, ValueError, TypeError) as error:
+        # PyMongo's messages quote the URL, and a password that was not escaped may be anywhere in it.
+        problem = "escape user name and password (%40 for @, %2F for /)" if "@" in _whole(parts) else error
+        raise ValueError(f"this is no MongoDB URL: {problem}; write mongodb://host1,host2/database") from None
+    if given["collection"]:
+        raise ValueError("the path of a MongoDB URL is the name of a database, without a dot")
+    return given
+
+
+def _check_srv(parts: SplitResult) -> None:
+    host = parts.netloc.rpartition("@")[2]
+    if "," in host or ":" in host or "." not in host:
+        raise ValueError("a mongodb+srv:// URL names one host, as DNS knows it, without a port")
+
+
+def _whole(parts: SplitResult) -> str:
+    return parts.netloc + parts.path + parts.query
+
+
+def _query(options: list[tuple[str, str]]) -> str:
+    if not options:
+        return ""
+    return "?" + "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in options)
