@@ -42,6 +42,10 @@ class Process:
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
+    @property
+    def pid(self):
+        return self._popen.pid
+
     def tell(self, do, **details):
         self._popen.stdin.write(json.dumps({"do": do, **details}) + "\n")
         self._popen.stdin.flush()
@@ -54,6 +58,13 @@ class Process:
 
     def of(self, event):
         return [one for one in self.events if one["event"] == event]
+
+    def take(self, event):
+        """Return what it has said of this, and forget all that it has said."""
+        with self._said:
+            said = self.of(event)
+            self.events.clear()
+        return said
 
     def wait(self, condition, seconds=SECONDS):
         """Wait until what it says makes the condition true, and return what the condition says."""
