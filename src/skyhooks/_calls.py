@@ -1,11 +1,11 @@
-"""Calls users' callbacks, for worlds where a callback cannot switch; hears what they raise."""
+"""Calls users' callbacks, and hears what they raise."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from ._notification import Gap, Notification
@@ -15,17 +15,23 @@ log = logging.getLogger("skyhooks")
 
 OnError = Callable[[BaseException, Notification | None], Any]
 """May be async, as callbacks may."""
-Adopt = Callable[[Awaitable[Any], Callable[[BaseException], None]], None]
+Adopt = Callable[[Any, Callable[[BaseException], None]], None]
 """Runs what an async callback returned, and says what it raised."""
 
 
 class Calls:
-    """Starts one call at a time: one callback's trouble stops no other."""
+    """Starts one call at a time: one callback's trouble stops no other.
 
-    def __init__(self, on_error: OnError | None, adopt: Adopt) -> None:
+    What a callback returns and `is_begun` recognises goes on by itself, and is adopted.
+    """
+
+    def __init__(
+        self, on_error: OnError | None, adopt: Adopt, *, is_begun: Callable[[object], bool] = inspect.isawaitable
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self._on_error = on_error
         self._adopt = adopt
+        self._is_begun = is_begun
         self._gaps_logged: set[str] = set()
 
     def invoke(self, registration: Registration, what: Notification | Gap) -> None:
@@ -40,7 +46,7 @@ class Calls:
         except BaseException as error:  # noqa: BLE001 - the CancelledError of something else, say: the next is called
             self._failed(error, what)
         else:
-            if result is not None and inspect.isawaitable(result):
+            if result is not None and self._is_begun(result):
                 self._adopt(result, lambda error: self._failed(error, what))
 
     def tell(self, error: BaseException, notification: Notification | None) -> None:
@@ -51,7 +57,7 @@ class Calls:
             except Exception:
                 log.exception("on_error itself failed")
             else:
-                if inspect.isawaitable(result):
+                if result is not None and self._is_begun(result):
                     self._adopt(result, _log_failure)
         elif notification is not None:
             log.error("a callback for %s failed", notification.key, exc_info=error)

@@ -1,0 +1,122 @@
+"""Calls callbacks in greenlets: in order within a registration, and none waits for another registration's."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+import gevent
+from gevent import Greenlet
+
+from ._calls import Calls, OnError
+from ._notification import Gap, Notification
+from ._registration import Registration
+
+log = logging.getLogger("skyhooks")
+
+Queue = deque[Notification | Gap]
+
+
+class Callings:
+    """One queue per registration that has calls due, each emptied by one worker at a time (PROTOCOL 10).
+
+    A worker goes from queue to queue. Before it calls, it makes sure of a successor where other queues wait: should the
+    callback block, that one starts and goes on with them; should it not, the successor finds nothing to do. So however
+    many callbacks return at once cost two greenlets in all, and each that blocks costs one more.
+    """
+
+    def __init__(self, on_error: OnError | None) -> None:
+        self.calls = Calls(on_error and self._aside(on_error), self._adopt, is_begun=_is_begun)
+        self.running: set[Greenlet[..., Any]] = set()
+        """Who calls, and what callbacks have begun."""
+        self._queues: dict[Registration, Queue] = {}
+        self._waiting: deque[Registration] = deque()
+        self._next: Greenlet[..., Any] | None = None
+
+    def invoke(self, registration: Registration, what: Notification | Gap) -> None:
+        """Have a registration called in a later turn of the hub; a stream is given it at once. Never switches."""
+        if registration.read:
+            self.calls.invoke(registration, what)
+            return
+        queue = self._queues.get(registration)
+        if queue is None:
+            queue = self._queues[registration] = deque()
+            self._put(registration)
+        queue.append(what)
+
+    # -- who calls --------------------------------------------------------------------------------
+
+    def _put(self, registration: Registration) -> None:
+        self._waiting.append(registration)
+        self._ensure_next()
+
+    def _ensure_next(self) -> None:
+        if self._next is None or self._next.dead:
+            self._next = gevent.spawn(self._work)
+
+    def _work(self) -> None:
+        self._next = None
+        me = cast("Greenlet[..., Any]", gevent.getcurrent())
+        self.running.add(me)
+        try:
+            while self._waiting:
+                registration = self._waiting.popleft()
+                if self._waiting:
+                    self._ensure_next()
+                self._empty(registration)
+        finally:
+            self.running.discard(me)
+
+    def _empty(self, registration: Registration) -> None:
+        queue = self._queues[registration]
+        try:
+            while queue:
+                what = queue.popleft()
+                if not registration.closed:
+                    self.calls.invoke(registration, what)
+        finally:
+            if queue:  # what was raised is to end the interpreter; should it not, nothing is lost
+                self._put(registration)
+            else:
+                del self._queues[registration]
+
+    # -- what callbacks begin ---------------------------------------------------------------------
+
+    def _adopt(self, begun: Any, failed: Callable[[BaseException], None]) -> None:
+        if not isinstance(begun, Greenlet):
+            if inspect.iscoroutine(begun):
+                begun.close()
+            failed(TypeError(f"a callback returned a {type(begun).__name__}: under gevent give a plain function"))
+            return
+
+        def ended(greenlet: Greenlet[..., Any]) -> None:
+            self.running.discard(greenlet)
+            if greenlet.exception is not None:
+                failed(greenlet.exception)
+
+        self.running.add(begun)
+        begun.rawlink(ended)
+
+    def _aside(self, on_error: OnError) -> OnError:
+        """Have it called in a greenlet of its own: whoever tells of an error has no time to wait."""
+
+        def tell(error: BaseException, notification: Notification | None) -> None:
+            gevent.spawn(self._tell, on_error, error, notification)
+
+        return tell
+
+    def _tell(self, on_error: OnError, error: BaseException, notification: Notification | None) -> None:
+        try:
+            result = on_error(error, notification)
+        except Exception:
+            log.exception("on_error itself failed")
+        else:
+            if result is not None and _is_begun(result):
+                self._adopt(result, lambda error: log.error("on_error itself failed", exc_info=error))
+
+
+def _is_begun(result: object) -> bool:
+    return isinstance(result, Greenlet) or inspect.isawaitable(result)

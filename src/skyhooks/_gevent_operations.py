@@ -1,0 +1,77 @@
+"""A store's operations under gevent: in place, in a greenlet, or in a few native threads; none stops the hub."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import gevent
+from gevent.event import AsyncResult
+from gevent.lock import Semaphore
+from gevent.threadpool import ThreadPool
+
+from ._gevent_greenlets import Ended
+from .abc import STORE_SECONDS, Store
+from .exceptions import StoreUnavailable
+
+T = TypeVar("T")
+
+THREADS = 4
+
+
+class Operations:
+    """Runs operations one by one or a few at once, each within `STORE_SECONDS`, its turn included.
+
+    Whoever is killed, or runs out of time, leaves: what has begun goes on to its end, what has not is never begun. The
+    threads run nothing but operations; a store's locks that are held there must be native ones.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._instant = getattr(store, "instant", False)
+        self._start = self._in_greenlet if getattr(store, "cooperative", False) else self._in_thread
+        self._turns = Semaphore(THREADS)
+        self._pool: ThreadPool | None = None
+
+    def call(self, function: Callable[..., T], /, *args: object) -> T:
+        """Run an operation, and block this greenlet only.
+
+        Raises:
+            StoreUnavailable: also when its time is over; it may still take effect.
+        """
+        if self._instant:
+            return function(*args)
+        deadline = time.monotonic() + STORE_SECONDS
+        work = self._start(deadline, function, *args)
+        work.wait(deadline - time.monotonic())
+        if not work.ready():
+            gevent.sleep(0)  # in a hub that was busy all the time, the answer may be next in line
+        ended = work.get_nowait() if work.ready() else None
+        if ended is None:
+            raise _too_long()
+        return ended.get()
+
+    def close(self) -> None:
+        """End the threads, when what they do is done: `STORE_SECONDS` are waited for that."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            gevent.with_timeout(STORE_SECONDS, pool.kill, timeout_value=None)
+
+    def _in_greenlet(self, _: float, function: Callable[..., T], *args: object) -> AsyncResult[Ended[T]]:
+        work: AsyncResult[Ended[T]] = AsyncResult()
+        gevent.spawn(lambda: work.set(Ended(function, *args)))
+        return work
+
+    def _in_thread(self, deadline: float, function: Callable[..., T], *args: object) -> AsyncResult[Ended[T]]:
+        # The pool has turns of its own, but no limit to how long they are waited for.
+        if not self._turns.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise _too_long()
+        if self._pool is None:
+            self._pool = ThreadPool(THREADS)
+        work: AsyncResult[Ended[T]] = self._pool.spawn(Ended, function, *args)
+        work.rawlink(lambda _: self._turns.release())
+        return work
+
+
+def _too_long() -> StoreUnavailable:
+    return StoreUnavailable(f"the store took longer than {STORE_SECONDS:g} s")
