@@ -48,13 +48,24 @@ class TestOpening:
         assert [path.name for path in tmp_path.iterdir()] == ["skyhooks.db"]
 
     def test_an_unknown_scheme_names_the_known_ones_and_no_credentials(self):
-        with pytest.raises(UnknownStore, match=r"'postgres'.*memory, sqlite") as caught:
+        with pytest.raises(UnknownStore, match=r"'postgres'.*memory, mongodb, .*sqlite") as caught:
             open_store("postgres://user:hunter2@db/skyhooks")
         assert "hunter2" not in str(caught.value)
 
-    def test_mongodb_names_the_extra_to_install(self):
-        with pytest.raises(UnknownStore, match=r'pip install "skyhooks\[mongodb\]"'):
-            open_store("mongodb+srv://user:hunter2@db/skyhooks")
+    @pytest.mark.parametrize("scheme", ["mongodb", "mongodb+srv"])
+    def test_mongodb_names_the_extra_to_install(self, scheme):
+        code = f"""
+import sys
+sys.modules["pymongo"] = None  # as where it is not installed
+from skyhooks._stores import open_store
+try:
+    open_store("{scheme}://user:hunter2@db/skyhooks")
+except ImportError as error:
+    print(error)
+"""
+        said = subprocess.check_output([sys.executable, "-c", code], text=True)
+        assert 'pip install "skyhooks[mongodb]"' in said
+        assert "hunter2" not in said
 
     @pytest.mark.parametrize("url", ["skyhooks.db", "user:hunter2@db", "://x", ""])
     def test_what_is_no_url_is_not_repeated(self, url, monkeypatch):

@@ -73,7 +73,7 @@ def _check(parts: SplitResult, scheme: str, options: list[tuple[str, str]]) -> d
 
 def _check_srv(parts: SplitResult) -> None:
     host = parts.netloc.rpartition("@")[2]
-    if "," in host or ":" in host or "." not in host:
+    if "," in host or ":" in host:
         raise ValueError("a mongodb+srv:// URL names one host, as DNS knows it, without a port")
 
 
