@@ -17,7 +17,9 @@ def main() -> None:
         "names", nargs="*", choices=[[], "delivery", "store", "holding", "imports"], help="default: all"
     )
     parser.add_argument("--rounds", type=int, default=5, help="interleaved runs of each case (default 5)")
-    parser.add_argument("--framework", default="tornado", choices=["tornado", "asyncio"], help="of the receivers")
+    parser.add_argument(
+        "--framework", default="tornado", choices=["tornado", "gevent", "twisted", "asyncio"], help="of the receivers"
+    )
     parser.add_argument(
         "--processes", type=int, nargs="+", default=[1, 3], help="receiving processes (default 1 and 3)"
     )

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import mmap
-import os
 import signal
-import struct
 import sys
 import tempfile
-import threading
 import time
-from pathlib import Path
 from subprocess import PIPE, Popen
 
-_SLOT = struct.Struct("=qd")
+from benchmarks.counting import SLOT, SLOT_BYTES
+
 LIMIT_SECONDS = 60.0
 
 
@@ -32,8 +28,7 @@ class Receivers:
                 [
                     sys.executable,
                     "-m",
-                    "benchmarks.receivers",
-                    kind,
+                    f"benchmarks.receive_{kind}",
                     where,
                     self._file.name,
                     str(index),
@@ -55,7 +50,7 @@ class Receivers:
         wanted = self._count * self._callbacks
         limit = time.monotonic() + LIMIT_SECONDS
         while True:
-            slots = [_SLOT.unpack_from(self._memory, index * 64) for index in range(len(self._processes))]
+            slots = [SLOT.unpack_from(self._memory, index * SLOT_BYTES) for index in range(len(self._processes))]
             if all(calls >= wanted for calls, _ in slots):
                 return max(at for _, at in slots)
             if time.monotonic() > limit:
@@ -71,69 +66,3 @@ class Receivers:
             process.communicate()
         self._memory.close()
         self._file.close()
-
-
-class _Counter:
-    def __init__(self, path: str, index: int) -> None:
-        with Path(path).open("r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), mmap.PAGESIZE)
-        self._offset = index * 64
-        self._calls = 0
-
-    def __call__(self, notification: object) -> None:
-        self._calls += 1
-        _SLOT.pack_into(self._memory, self._offset, self._calls, time.monotonic())
-
-
-async def _serve_skyhooks(where: str, counter: _Counter, callbacks: int) -> None:
-    from skyhooks._asyncio import Registry
-
-    async with Registry(where) as registry:
-        for _ in range(callbacks):
-            await registry.register({"account": 42}, lambda n: counter(n.data))
-        print("ready", flush=True)
-        await asyncio.Event().wait()
-
-
-async def _serve_tornado(where: str, counter: _Counter, callbacks: int) -> None:
-    from skyhooks.tornado import Registry
-
-    async with Registry(where) as registry:
-        for _ in range(callbacks):
-            await registry.register({"account": 42}, lambda n: counter(n.data))
-        print("ready", flush=True)
-        await asyncio.Event().wait()
-
-
-async def _serve_redis(where: str, counter: _Counter, callbacks: int) -> None:
-    import orjson
-    import redis.asyncio
-
-    client = redis.asyncio.Redis.from_url(where)
-    pubsub = client.pubsub(ignore_subscribe_messages=True)
-    await pubsub.subscribe("account=42")
-    await pubsub.get_message(timeout=1)
-    print("ready", flush=True)
-    while True:
-        message = await pubsub.get_message(timeout=None)
-        if message is not None:
-            data = orjson.loads(message["data"])
-            for _ in range(callbacks):
-                counter(data)
-
-
-def main() -> None:
-    kind, where, path, index, callbacks = sys.argv[1:]
-    serve = {"asyncio": _serve_skyhooks, "tornado": _serve_tornado, "redis": _serve_redis}[kind]
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    asyncio.run(serve(where, _Counter(path, int(index)), int(callbacks)))
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main()
