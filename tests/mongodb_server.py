@@ -70,6 +70,10 @@ class OwnServer(Server):
         self._folder = folder
         self._process = None
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def start(self):
         self._process = self._spawn()
         self._wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -22,6 +23,12 @@ from .urls import Address
 
 RETENTION_SECONDS = 60.0
 """How long a process believes what it read of the store's retention: the store may be dropped and made anew."""
+
+# At DEBUG PyMongo logs every command with its documents, and they hold payloads and instances' keys. Who wants that says
+# so of this very logger, not of the root.
+_commands = logging.getLogger("pymongo.command")
+if _commands.level == logging.NOTSET:
+    _commands.setLevel(logging.INFO)
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -59,5 +59,7 @@ def translate(error: Exception, shown: str) -> StoreCorrupt | StoreUnavailable |
 
 def _brief(error: Exception) -> str:
     """Keep the first line's beginning: PyMongo appends whole topologies and answers."""
-    text = str(error).partition("\n")[0].partition(", full error:")[0].partition(", Timeout:")[0]
+    text = str(error).partition("\n")[0]
+    for appended in (", full error:", ", Timeout:", " (configured timeouts:"):
+        text = text.partition(appended)[0]
     return text if len(text) <= 300 else f"{text[:299]}…"
