@@ -43,6 +43,10 @@ class Dispatcher:
         else:
             work()
 
+    async def emptied(self, seconds: float) -> None:  # noqa: ARG002 - where callbacks can switch, there is more to it
+        """Have every call started that is due: here none is, once `dispatch` has returned."""
+        self.dispatch()
+
     def _drain(self) -> None:
         outbox, invoke = self.outbox, self._invoke
         while outbox:

@@ -10,14 +10,28 @@ from typing import Any, cast
 
 import gevent
 from gevent import Greenlet
+from gevent.event import Event
 
 from ._calls import Calls, OnError
+from ._dispatch import Dispatcher
 from ._notification import Gap, Notification
 from ._registration import Registration
 
 log = logging.getLogger("skyhooks")
 
 Queue = deque[Notification | Gap]
+
+
+class Outlet(Dispatcher):
+    """The dispatcher of a world in which calls wait for their turn."""
+
+    def __init__(self, callings: Callings) -> None:
+        super().__init__(callings.invoke)
+        self._callings = callings
+
+    async def emptied(self, seconds: float) -> None:
+        """Wait until every call that is due has started, but no longer than this."""
+        self._callings.emptied(seconds)
 
 
 class Callings:
@@ -34,6 +48,8 @@ class Callings:
         """Who calls, and what callbacks have begun."""
         self._queues: dict[Registration, Queue] = {}
         self._waiting: deque[Registration] = deque()
+        self._due = 0
+        self._none_due = Event()
         self._next: Greenlet[..., Any] | None = None
 
     def invoke(self, registration: Registration, what: Notification | Gap) -> None:
@@ -46,6 +62,14 @@ class Callings:
             queue = self._queues[registration] = deque()
             self._put(registration)
         queue.append(what)
+        self._due += 1
+
+    def emptied(self, seconds: float) -> None:
+        """Wait until every call that is due has started, but no longer than this; at least for a turn of the hub."""
+        gevent.sleep(0)
+        if self._due:
+            self._none_due.clear()
+            self._none_due.wait(max(0.0, seconds))
 
     # -- who calls --------------------------------------------------------------------------------
 
@@ -75,6 +99,9 @@ class Callings:
         try:
             while queue:
                 what = queue.popleft()
+                self._due -= 1
+                if not self._due:
+                    self._none_due.set()
                 if not registration.closed:
                     self.calls.invoke(registration, what)
         finally:

@@ -10,9 +10,8 @@ import gevent
 from gevent import Greenlet
 
 from ._calls import OnError
-from ._dispatch import Dispatcher
 from ._driver import run
-from ._gevent_calls import Callings
+from ._gevent_calls import Callings, Outlet
 from ._gevent_clients import check_client, make_client
 from ._gevent_greenlets import Ended
 from ._gevent_listener import Listener
@@ -213,7 +212,7 @@ class _World:
     def __init__(self, on_error: OnError | None, client: requests.Session | None) -> None:
         self.callings = Callings(on_error)
         self.calls = self.callings.calls
-        self.outlet = Dispatcher(self.callings.invoke)
+        self.outlet = Outlet(self.callings)
         self._client = client
 
     def check(self) -> None:

@@ -51,6 +51,9 @@ class Outlet(Protocol):
     def afterwards(self, work: Callable[[], None]) -> None:
         """Do this as soon as no call is under way."""
 
+    async def emptied(self, seconds: float) -> None:
+        """Wait until every call that is due has started, but no longer than this."""
+
 
 class RegistryCore:
     """One instance: joins, keeps hooks and tracks, renews its lease, catches up, leaves.
@@ -167,6 +170,7 @@ class RegistryCore:
             return
         self.check_process()
         self._state = "stopping"
+        until = self._runtime.now() + drain_seconds
         try:
             await self._drain_streams(drain_seconds)
         finally:
@@ -174,6 +178,7 @@ class RegistryCore:
             for task in self._tasks:
                 task.cancel()
             await self._lease.leave()
+            await self._outlet.emptied(until - self._runtime.now())  # what was answered is called
             self._callbacks.close()
 
     # -- registrations ----------------------------------------------------------------------------

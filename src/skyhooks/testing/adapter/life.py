@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Awaitable, Callable
 from operator import methodcaller
@@ -30,6 +31,7 @@ from .base import (
     outcomes,
     plant,
 )
+from .raw import Letter, ephemeral, letter
 
 Verb = Callable[[AwaitedRegistry], Awaitable[object]]
 
@@ -65,6 +67,22 @@ class LifeTests(AdapterTests):
         assert registry.instance_id == who
         assert (await adapter.notifier().notify(KEY, 1)).reached == 1
         assert len(await adapter.in_thread(store.instances)) == 1
+
+    async def test_crs_what_was_answered_when_stop_was_called_is_called_all_the_same(
+        self, adapter: Adapter, store: Store
+    ) -> None:
+        registry, heard = await adapter.started(), Heard()
+
+        def slow(notification: Notification) -> None:
+            time.sleep(0.01)
+            heard(notification)
+
+        await registry.register(KEY, slow)
+        (row,) = await adapter.in_thread(store.instances)
+        letters = [letter(row, [ephemeral(number)]) for number in range(50)]
+        asking = (adapter.in_thread(_status, one) for one in letters)
+        statuses = await adapter.gather(*asking, _stop_when(adapter, registry, lambda: len(heard) > 5))
+        assert len(heard) == statuses.count(200)
 
     async def test_to_stop_twice_is_fine_and_nothing_is_left(self, adapter: Adapter, store: Store) -> None:
         registry = await adapter.started()
@@ -283,3 +301,16 @@ def _is_forked(verb: Verb, registry: AwaitedRegistry) -> bool:
     except BaseException:  # noqa: BLE001 - whatever else it is, the child must end
         return False
     return False
+
+
+def _status(one: Letter) -> int:
+    try:
+        return one.ask().status
+    except OSError:  # the listener is gone
+        return 0
+
+
+async def _stop_when(adapter: Adapter, registry: AwaitedRegistry, condition: Callable[[], object]) -> int:
+    await adapter.until(condition)
+    await registry.stop()
+    return 0
