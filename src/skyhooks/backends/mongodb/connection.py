@@ -8,17 +8,15 @@ import time
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
-import msgspec
 import pymongo
 from bson.codec_options import CodecOptions
 from pymongo import MongoClient, ReadPreference
-from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from .database import Database, settle
 from .documents import Document
-from .errors import WAIT_SECONDS, translate
+from .errors import RAISED, WAIT_SECONDS, translate
 from .urls import Address
 
 RETENTION_SECONDS = 60.0
@@ -52,7 +50,7 @@ class Connections:
         try:
             with pymongo.timeout(WAIT_SECONDS):
                 return function(self._own.database(deadline), *args, **kwargs)
-        except (PyMongoError, msgspec.DecodeError) as error:
+        except RAISED as error:
             problem = translate(error, self.address.shown)
             if problem is None:
                 raise

@@ -14,12 +14,18 @@ from pymongo.errors import (
     OperationFailure,
     PyMongoError,
 )
+from pymongo.ssl_support import PYSSLError
 
 from ...exceptions import StoreCorrupt, StoreUnavailable
 
 WAIT_SECONDS = 2.5
 """How long an operation takes at most, looking for a primary included."""
 DUPLICATE = 11000
+
+_LOCAL = (OSError, PYSSLError)
+"""What a certificate's file may bring: PyMongo uses PyOpenSSL where it is installed."""
+RAISED = (PyMongoError, msgspec.DecodeError, *_LOCAL)
+"""All that an operation may raise by others' fault."""
 
 _NOT_ALLOWED = {13, 18, 8000}
 _TOO_LARGE = {10334, 17280, 17419}
@@ -48,7 +54,7 @@ def translate(error: Exception, shown: str) -> StoreCorrupt | StoreUnavailable |
         return StoreUnavailable(f"{shown} refuses this user; give it readWrite on that database (code {error.code})")
     if isinstance(error, OperationFailure) and error.code in _TOO_LARGE:
         return StoreUnavailable(f"{shown} has no room left in one key's document; lower keep_bytes or dedupe_ids")
-    if isinstance(error, ConfigurationError):
+    if isinstance(error, (ConfigurationError, *_LOCAL)):
         return StoreUnavailable(f"{shown} cannot be opened: {error}")
     if isinstance(error, InvalidOperation):
         return StoreUnavailable(f"{shown} was closed meanwhile; try again")

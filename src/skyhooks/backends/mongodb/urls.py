@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import SplitResult, quote_plus, urlsplit
+from urllib.parse import SplitResult, unquote_plus, urlsplit
 
 import msgspec
 from pymongo.errors import PyMongoError
@@ -42,10 +42,12 @@ def parse(url: str) -> Address:
     """
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
-    retention, options = take_retention(parts.query)
+    retention, _ = take_retention(parts.query)
     for name, most in _MOST.items():
         if getattr(retention, name) > most:
             raise ValueError(f"{name} in the store's URL: MongoDB's documents have room for {most} at most")
+    # As it stands: PyMongo decodes some options and not others.
+    options = [one for one in parts.query.split("&") if _name(one) not in Retention.__struct_fields__]
     given = _check(parts, scheme, options)
     hosts = parts.netloc.rpartition("@")[2]
     database = given["database"] or DATABASE
@@ -53,16 +55,16 @@ def parse(url: str) -> Address:
     return Address(uri, database, retention, f"{scheme}://{hosts}/{database}")
 
 
-def _check(parts: SplitResult, scheme: str, options: list[tuple[str, str]]) -> dict[str, Any]:
+def _check(parts: SplitResult, scheme: str, options: list[str]) -> dict[str, Any]:
     """Let PyMongo read the URL, as one that needs no look at DNS."""
     if scheme == _SRV:
         _check_srv(parts)
-        options = [one for one in options if one[0].lower() not in _SRV_OPTIONS]
+        options = [one for one in options if _name(one).lower() not in _SRV_OPTIONS]
     if parts.fragment:
         raise ValueError("a # in a MongoDB URL is written %23")
     try:
         given = parse_uri(f"mongodb://{parts.netloc}{parts.path or '/'}{_query(options)}")
-    except (PyMongoError, ValueError, TypeError) as error:
+    except (PyMongoError, ValueError, TypeError, OSError) as error:
         # PyMongo's messages quote the URL, and a password that was not escaped may be anywhere in it.
         problem = "escape user name and password (%40 for @, %2F for /)" if "@" in _whole(parts) else error
         raise ValueError(f"this is no MongoDB URL: {problem}; write mongodb://host1,host2/database") from None
@@ -81,7 +83,9 @@ def _whole(parts: SplitResult) -> str:
     return parts.netloc + parts.path + parts.query
 
 
-def _query(options: list[tuple[str, str]]) -> str:
-    if not options:
-        return ""
-    return "?" + "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in options)
+def _name(option: str) -> str:
+    return unquote_plus(option.partition("=")[0])
+
+
+def _query(options: list[str]) -> str:
+    return f"?{'&'.join(options)}" if any(options) else ""
