@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from ._http import CONTINUE, Event, Headers, Refusal, Request, Response, ServerConnection, http_date
+from ._identity import RETRY_AFTER_SECONDS
 from ._wire import problem
+from .exceptions import ForkedRegistry, NotStarted
 
 log = logging.getLogger("skyhooks")
+
+H = TypeVar("H")
 
 BACKLOG = 1024
 MAX_CONNECTIONS = 1000
@@ -18,6 +22,8 @@ MAX_CONNECTIONS = 1000
 SWEEP_SECONDS = 1.0
 CLOSE_SECONDS = 1.0
 """How long `close` lets answers flow that are already written."""
+
+PROBLEM = "application/problem+json"
 
 Receive = Callable[[list[tuple[str, str]], bytes], Response]
 
@@ -61,17 +67,34 @@ class Answering:
 
     def dispatch(self) -> None:
         """Start the calls that are due; call it when an answer has been handed to the socket."""
-        try:
-            self._dispatch()
-        except Exception as error:  # noqa: BLE001  # the connection has nothing to do with it
-            _log("dispatching callbacks", error)
+        start_calls(self._dispatch)
 
     def _respond(self, request: Request) -> Response:
-        try:
-            return self._receive(request.headers, request.body)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the sender must be answered
-            _log("receiving a request", error)
-            return Response(500, problem(500, "internal"), "application/problem+json")
+        return respond(self._receive, request.headers, request.body)
+
+
+def respond(receive: Callable[[H, bytes], Response], headers: H, body: bytes) -> Response:
+    """Answer a POST, whatever happens: one that comes to a mounted handler before the start or after the stop, too."""
+    try:
+        return receive(headers, body)
+    except (NotStarted, ForkedRegistry):
+        return Response(503, problem(503, "draining"), PROBLEM, (("retry-after", str(RETRY_AFTER_SECONDS)),))
+    except Exception as error:  # noqa: BLE001  # whatever it is, the sender must be answered
+        _log("receiving a request", error)
+        return Response(500, problem(500, "internal"), PROBLEM)
+
+
+def start_calls(dispatch: Callable[[], None]) -> None:
+    """Start the calls that are due; what goes wrong with that has nothing to do with the connection."""
+    try:
+        dispatch()
+    except Exception as error:  # noqa: BLE001  # the connection has nothing to do with it
+        _log("dispatching callbacks", error)
+
+
+def refused(refusal: Refusal) -> Response:
+    """Return the answer to what a handler has refused."""
+    return Response(refusal.status, problem(refusal.status, refusal.code), PROBLEM, refusal.headers)
 
 
 class Inbound(Protocol):

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, cast
 from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
+from ._answering import PROBLEM, refused, respond
 from ._http import BODY_SECONDS, LINGER_SECONDS, TOO_LARGE, Refusal, Response, judge_request
-from ._identity import RETRY_AFTER_SECONDS
 from ._wire import problem
-from .exceptions import ForkedRegistry, NotStarted
 
 if TYPE_CHECKING:
     from ._asyncio import Registry
 
 log = logging.getLogger("skyhooks")
 
-PROBLEM = "application/problem+json"
 _CODES = {405: "method", 500: "internal"}
 _NAMES = {"x-consumed-content-encoding": "content-encoding"}
 """What `HTTPServer(decompress_request=True)` calls the encoding that it has undone."""
@@ -91,8 +89,7 @@ class WebhookHandler(RequestHandler):
         if self._refused:
             self._end()
             return
-        response = self._receive()
-        self._put(response)
+        self._put(respond(self._registry.receive, self._pairs, b"".join(self._body)))
         self._end()
         self._registry.dispatch()
 
@@ -117,16 +114,9 @@ class WebhookHandler(RequestHandler):
     def _connection(self) -> HTTP1Connection:
         return cast("HTTP1Connection", self.request.connection)
 
-    def _receive(self) -> Response:
-        try:
-            return self._registry.receive(self._pairs, b"".join(self._body))
-        except (NotStarted, ForkedRegistry):
-            retry_after = (("retry-after", str(RETRY_AFTER_SECONDS)),)
-            return Response(503, problem(503, "draining"), PROBLEM, retry_after)
-
     def _refuse(self, refusal: Refusal) -> None:
         self._refused = True
-        self._put(Response(refusal.status, problem(refusal.status, refusal.code), PROBLEM, refusal.headers))
+        self._put(refused(refusal))
         if refusal.status == 400 or "Expect" in self.request.headers:
             self._end()  # there is no telling where this body ends, or it will not come
             return
