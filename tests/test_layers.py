@@ -30,7 +30,7 @@ _turns _exchange _sockets _fan _workers _blocking_runtime _requests blocking
 _asyncio_runtime _asyncio_client _asyncio_listener _asyncio_io _asyncio_stream _asyncio _asyncio_notifier
 _tornado_client _tornado_handler tornado
 _gevent_greenlets _gevent_operations _gevent_runtime _gevent_client _gevent_clients _gevent_listener _gevent_calls _gevent_stream
-_gevent_registry _gevent_notifier gevent
+_gevent_registry _gevent_notifier _gevent_app _gevent_handler gevent
 """)
 """All modules but the packages behind them: each imports only from those before it. A new one is listed here, once."""
 

@@ -51,7 +51,7 @@ def judge_head(method: str, version: str, fields: Mapping[str, str], *, max_body
     """Judge a head by those of its fields that are `JUDGED`; None: take it."""
     length = fields.get("content-length")
     coding = fields.get("transfer-encoding")
-    if not _is_framed(version, length, coding):
+    if not is_framed(version, length, coding):
         return MALFORMED
     if method != "POST":
         return WRONG_METHOD
@@ -73,7 +73,7 @@ def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return fields
 
 
-def _is_framed(version: str, length: str | None, coding: str | None) -> bool:
+def is_framed(version: str, length: str | None, coding: str | None) -> bool:
     """Tell whether where the body ends is said in one way, and in one that every proxy reads alike."""
     if version not in ("1.0", "1.1"):
         return False

@@ -22,7 +22,7 @@ _SECONDS = {Part.START: IDLE_SECONDS, Part.HEAD: HEAD_SECONDS, Part.BODY: BODY_S
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_REASONS = {
+REASONS = {
     200: "OK",
     400: "Bad Request",
     401: "Unauthorized",
@@ -121,7 +121,7 @@ class ServerConnection:
     ) -> bytes:
         """Make the bytes of an answer; `close` says in it that the connection ends."""
         head = (
-            f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\n"
+            f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n"
             f"content-type: {content_type}\r\ncontent-length: {len(body)}\r\n"
         )
         for name, value in headers:
