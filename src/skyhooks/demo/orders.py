@@ -16,6 +16,7 @@ GRACE_SECONDS = 3.0
 """How long a process may take to leave."""
 LEASE_SECONDS = 6.0
 HEARTBEAT_SECONDS = 2.0
+DRAIN_SECONDS = 0.3
 """Shorter than the defaults: nobody wants to watch a demo for half a minute to see a heartbeat repair something."""
 
 

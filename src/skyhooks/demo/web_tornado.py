@@ -14,7 +14,16 @@ from tornado.web import Application, RequestHandler
 from ..exceptions import InvalidCursor
 from ..tornado import Registry
 from .events import encode_event
-from .orders import HEARTBEAT_SECONDS, LEASE_SECONDS, Ready, WebOrder, read_web_order, say, when_parent_ends
+from .orders import (
+    DRAIN_SECONDS,
+    HEARTBEAT_SECONDS,
+    LEASE_SECONDS,
+    Ready,
+    WebOrder,
+    read_web_order,
+    say,
+    when_parent_ends,
+)
 from .web import REFUSAL, events_head, hello, may_ask, since
 
 FRAMEWORK = "tornado"
@@ -78,6 +87,7 @@ async def main(order: WebOrder) -> None:
         say(Ready(FRAMEWORK, registry.instance_id))
         await ended.wait()
         server.stop()
+        await registry.stop(DRAIN_SECONDS)
 
 
 if __name__ == "__main__":
