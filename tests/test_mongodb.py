@@ -270,9 +270,11 @@ class Overheard(pymongo.monitoring.CommandListener):
 
     def __init__(self):
         self.commands = []
+        self.servers = set()
 
     def started(self, event):
         self.commands.append((event.command_name, event.command))
+        self.servers.add(event.connection_id)
 
     def succeeded(self, event):
         """Say nothing."""
