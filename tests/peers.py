@@ -128,6 +128,10 @@ class Served:
     def call(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(SECONDS)
 
+    def close(self) -> None:
+        """Close the listener before its time."""
+        self.call(self.listener.close())
+
     def skip(self, seconds: float) -> None:
         """Let that much time have passed for the listener."""
 
@@ -142,7 +146,7 @@ class Served:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.call(self.listener.close())
+        self.close()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(SECONDS)
         self.loop.close()

@@ -142,8 +142,11 @@ class _Outbound:
     def _receive(self) -> Answer | None:
         try:
             data = self._sock.recv(READ_BYTES)
-        except (ConnectionError, ssl.SSLEOFError):
-            return self._http.reset()
+        except OSError as error:
+            closed_here = self not in self._open
+            if closed_here or isinstance(error, (ConnectionError, ssl.SSLEOFError)):
+                return self._http.reset()
+            raise
         return self._http.feed(data) if data else self._http.eof()
 
 

@@ -33,7 +33,9 @@ class Listener:
         max_body_bytes: int,
         max_connections: int = MAX_CONNECTIONS,
         ssl_context: ssl.SSLContext | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._answering = Answering(receive, dispatch, max_body_bytes=max_body_bytes)
         self._ssl_context = ssl_context
         self._connections: Accepted[_Inbound] = Accepted(max_connections)
@@ -78,7 +80,7 @@ class Listener:
     # -- inside -----------------------------------------------------------------------------------
 
     def _serve(self, sock: Any, _: object) -> None:
-        connection = _Inbound(sock, self._answering)
+        connection = _Inbound(sock, self._answering, self._clock)
         self._connections.add(connection)
         try:
             if self._server is not None:
@@ -100,20 +102,21 @@ class Listener:
 
     def _sweep(self) -> None:
         self._answering.tick(time.time())
-        self._connections.sweep(time.monotonic())
+        self._connections.sweep(self._clock())
 
 
 class _Inbound:
     """One accepted connection."""
 
-    __slots__ = ("_answering", "_closing", "_sending", "_sock", "http")
+    __slots__ = ("_answering", "_clock", "_closing", "_sending", "_sock", "http")
 
-    def __init__(self, sock: Any, answering: Answering) -> None:
+    def __init__(self, sock: Any, answering: Answering, clock: Callable[[], float]) -> None:
         self._sock = sock
         self._answering = answering
+        self._clock = clock
         self._sending = False
         self._closing = False
-        self.http = answering.connection(time.monotonic())
+        self.http = answering.connection(clock())
 
     def serve(self, context: ssl.SSLContext | None) -> None:
         """Take what comes until it ends, or the connection is closed from elsewhere, which is an error here."""
@@ -156,7 +159,7 @@ class _Inbound:
         if not data:
             self.http.eof()
             return
-        for event in self.http.feed(data, time.monotonic()):
+        for event in self.http.feed(data, self._clock()):
             if self._closing:
                 return
             self._answer(event)
