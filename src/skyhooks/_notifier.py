@@ -16,9 +16,9 @@ from ._keys import canonical_keys
 from ._lane import Lane
 from ._policy import NOTIFY_SECONDS
 from ._sending import Parcel, Sending
-from ._signing import entry_mac, verify_mac
+from ._signing import bears_mac, entry_mac
 from ._targets import Targets
-from ._values import Entry, Instance, Position, Published, Receipt
+from ._values import Instance, Position, Published, Receipt
 from ._wire import MAX_NOTIFICATIONS, encode_item
 from .abc import STORE_SECONDS, Runtime, Store
 from .exceptions import NotStarted, QueueFull, StoreUnavailable
@@ -281,16 +281,12 @@ class NotifierCore:
         entry = result.entry
         if entry is None:
             return _retained_item(sending, key, result.position)
-        if not self._wrote(key, entry):
+        if not bears_mac(self._secrets, key, entry):
             log.warning("what is stored under id %r of %s bears no valid MAC: nobody is rung", sending.id, key)
             return None
         return encode_item(
             id=entry.id, key=key, keys=entry.keys, position=result.position, sent_at=entry.sent_at, data=entry.data
         )
-
-    def _wrote(self, key: str, entry: Entry) -> bool:
-        macs = (entry_mac(secret, key, entry.id, entry.data) for secret in self._secrets)
-        return not self._secrets or verify_mac(macs, entry.mac)
 
     def _route(self, sending: Sending, parcels: list[Parcel]) -> None:
         ways = [(parcel, self._targets.way(parcel)) for parcel in parcels]

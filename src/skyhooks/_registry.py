@@ -21,7 +21,7 @@ from ._notification import Notification
 from ._ping import prove_url
 from ._policy import heartbeat_delay
 from ._registration import START, Reading, Registration
-from ._signing import entry_mac, verify_mac
+from ._signing import bears_mac
 from ._stream import Stream
 from ._track import Event, Outbox, Track
 from ._values import Entry, Page, Position
@@ -359,8 +359,7 @@ class RegistryCore:
                 self._fetcher.attend(track)
 
     def _convert(self, track: Track, page: Page, entry: Entry) -> Notification | None:
-        secrets = self._identity.secrets
-        if secrets and not verify_mac((entry_mac(one, track.key, entry.id, entry.data) for one in secrets), entry.mac):
+        if not bears_mac(self._identity.secrets, track.key, entry):
             self.counts["unverified"] += 1
             self._tell(UnverifiedEntry(track.key, entry.seq), None)
             return None

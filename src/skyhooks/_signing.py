@@ -11,6 +11,7 @@ from hashlib import sha256
 
 import msgspec
 
+from ._values import Entry
 from ._wire import WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP
 from .exceptions import BodyRejected
 
@@ -119,6 +120,11 @@ def row_mac(secret: bytes, instance_id: str, url: str | None, joined_at_ms: int)
 def entry_mac(secret: bytes, key: str, id: str, data: bytes) -> bytes:
     """Authenticate an entry of a key's log (PROTOCOL 23)."""
     return _mac(secret, _ENTRY_LABEL, key.encode(), id.encode(), data)
+
+
+def bears_mac(secrets: Sequence[bytes], key: str, entry: Entry) -> bool:
+    """Tell whether an entry of a key's log is one that who has a secret has written; without secrets, any is."""
+    return not secrets or verify_mac((entry_mac(one, key, entry.id, entry.data) for one in secrets), entry.mac)
 
 
 def verify_mac(macs: Iterable[bytes], mac: bytes | None) -> bool:
