@@ -1,4 +1,5 @@
 """The demo, run as a process: with its page driven over HTTP, and once, checking itself."""
+# ruff: noqa: F401, F811 - fixtures are imported, and asked for by their names
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from commands import LIMIT_SECONDS, begin, lines, run
+from demo_page import EventsTests, assert_nothing_is_left, processes_of, room, serving, wait_until
 from skyhooks._stores import open_store
 from skyhooks.cli.output import Bar, cut, style, width
 from skyhooks.demo import check as demo_check
@@ -45,39 +46,6 @@ def work(tmp_path):
     os.mkfifo(place / "pipe")
     (place / "gone").symlink_to("nowhere")
     return place
-
-
-@pytest.fixture
-def room(tmp_path):
-    """Where the demo puts what is temporary: empty again when it has ended."""
-    place = tmp_path / "room"
-    place.mkdir()
-    return place
-
-
-def processes_of(room):
-    """Find the processes that were started for a demo in that room."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
-        except OSError:
-            continue
-        if os.fsencode(room) in command:
-            found.append(int(entry.name))
-    return found
-
-
-def wait_until(condition, seconds=LIMIT_SECONDS):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.02)
-
-
-def assert_nothing_is_left(room):
-    assert processes_of(room) == []
-    assert list(room.iterdir()) == []
 
 
 # -- once -----------------------------------------------------------------------------------------
@@ -237,32 +205,6 @@ def test_a_parent_that_is_killed_leaves_neither_process_nor_file(room):
 # -- the page -------------------------------------------------------------------------------------
 
 
-class Page:
-    """The demo's page without a browser."""
-
-    def __init__(self, url):
-        self.port = int(url.rsplit(":", 1)[1].rstrip("/"))
-
-    def ask(self, method, path, port=None, **headers):
-        with self.opened(path, method, port=port, **headers) as answer:
-            return answer.status, answer.read()
-
-    @contextmanager
-    def opened(self, path, method="GET", port=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=LIMIT_SECONDS)
-        connection.request(method, path, headers=headers)
-        with connection.getresponse() as answer:
-            yield answer
-        connection.close()
-
-    @property
-    def state(self):
-        return json.loads(self.ask("GET", "/state")[1])
-
-    def process(self, name):
-        return next(one for one in self.state["processes"] if one["name"] == name)
-
-
 class Pane:
     """An EventSource: goes on with the last event's id whenever the connection ends."""
 
@@ -319,20 +261,6 @@ class Pane:
             self.told.append(data)
             if data["data"]["index"] * 2 >= data["data"]["files"]:
                 self.half.set()
-
-
-@contextmanager
-def serving(room, *words):
-    process = begin("demo", *words, TMPDIR=str(room))
-    try:
-        first = process.stdout.readline()
-        assert first.startswith("http://127.0.0.1:"), process.stderr.read()
-        yield Page(first.split()[0])
-    finally:
-        process.terminate()
-        assert process.wait(LIMIT_SECONDS) == 143
-        process.communicate()
-        assert_nothing_is_left(room)
 
 
 def test_a_pane_carries_on_without_a_gap_when_its_process_is_killed(room, work):
@@ -404,46 +332,10 @@ def test_the_page_is_served_to_its_own_browser_only(room):
         assert page.state["job"] == 0
 
 
-@pytest.mark.parametrize("name", list("ABC"))
-def test_events_are_for_the_demos_own_page(name, room):
-    with serving(room) as page:
-        port = page.process(name)["port"]
-        own = f"http://localhost:{page.port}"
-        assert page.ask("GET", "/events", port=port, Origin="http://evil.example")[0] == 403
-        assert page.ask("GET", "/events", port=port, Host=f"evil.example:{port}")[0] == 403
-        assert page.ask("GET", "/nope", port=port, Origin=own)[0] == 404
-        assert page.ask("POST", "/events", port=port)[0] == 405
-        assert page.ask("HEAD", "/events", port=port)[0] == 405
-        status, reason = page.ask("GET", "/events?since=junk", port=port)
-        assert (status, b"cursor" in reason) == (400, True)
-
-
-@pytest.mark.parametrize("name", list("ABC"))
-def test_events_begin_with_who_sends_them(name, room):
-    with serving(room) as page:
-        process = page.process(name)
-        own = f"http://localhost:{page.port}"
-        with page.opened("/events", port=process["port"], Origin=own) as answer:
-            assert answer.status == 200
-            assert answer.getheader("content-type") == "text/event-stream"
-            assert answer.getheader("cache-control") == "no-store"
-            assert answer.getheader("access-control-allow-origin") == own
-            assert answer.readline().startswith(b"retry: ")
-            assert answer.readline() == b"event: hello\n"
-            hello = json.loads(answer.readline().removeprefix(b"data: "))
-    assert (hello["process"], hello["framework"], hello["pid"]) == (name, process["framework"], process["pid"])
-
-
-@pytest.mark.parametrize("name", list("ABC"))
-def test_a_browser_that_goes_is_noticed(name, room, tmp_path):
-    url = f"sqlite:///{tmp_path}/given.db"
-    with serving(room, "--store", url) as page:
-        store = open_store(url)
-        with page.opened("/events", port=page.process(name)["port"]) as answer:
-            answer.readline()
-            assert len(list(store.hooks())) == 1
-        wait_until(lambda: not list(store.hooks()))
-        store.close()
+class TestEvents(EventsTests):
+    @pytest.fixture
+    def name(self):
+        return "A"
 
 
 @pytest.mark.parametrize("head", [b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y" * 20_000, b"GET http://[ x\r\n\r\n"])

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 FRAMEWORK = "gevent"
-QUIET_SECONDS = 3.0
+QUIET_SECONDS = 2.0
 COMMENT = b":\n\n"
 
 
