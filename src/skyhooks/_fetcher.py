@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ._callbacks import Callbacks
 from ._notification import Notification
 from ._track import Track
-from ._values import Entry, Page
+from ._values import Entry, Page, Position
 from .abc import Runtime, Store
 from .exceptions import SkyhooksError
 
@@ -54,6 +54,14 @@ class Fetcher:
         elif not track.fetching and track.key not in self._lingering:
             self._lingering.add(track.key)
             self._runtime.spawn(self._linger(track))
+
+    def note(self, heads: Mapping[str, Position]) -> None:
+        """Take note of where logs are now, and look after the tracks that are behind."""
+        for key, head in heads.items():
+            track = self._callbacks.get(key)
+            if track is not None:
+                track.note(head)
+                self.attend(track)
 
     def attend_all(self) -> None:
         """Start a fetch for every track that needs one, as each heartbeat does."""

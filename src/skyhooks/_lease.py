@@ -33,6 +33,11 @@ class Lease:
         self._counts = counts
         self._token = ""
 
+    @property
+    def instance_id(self) -> str:
+        """Whose lease it is; another with each join."""
+        return self._identity.instance_id
+
     def draw(self) -> Instance:
         """Draw the next incarnation: a new id at every join, not every start (PROTOCOL 8)."""
         token = self._runtime.token

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from ._callbacks import Callbacks
 from ._cursor import decode_cursor, encode_cursor, key_hash
 from ._fetcher import Fetcher
+from ._heartbeat import Heartbeat
 from ._hooks import Hooks
 from ._http import Response
 from ._identity import Identity
@@ -19,23 +20,17 @@ from ._keys import canonical_keys
 from ._lease import Lease, Tell
 from ._notification import Notification
 from ._ping import prove_url
-from ._policy import heartbeat_delay
 from ._registration import START, Reading, Registration
 from ._signing import bears_mac
 from ._stream import Stream
 from ._track import Event, Outbox, Track
 from ._values import Entry, Page, Position
 from .abc import Callback, GapCallback, Runtime, Store, Task
-from .exceptions import ForkedRegistry, NotStarted, StoreCorrupt, StoreUnavailable, UnverifiedEntry
+from .exceptions import ForkedRegistry, NotStarted, UnverifiedEntry
 
 __all__ = ["Event", "RegistryCore"]
 
 log = logging.getLogger("skyhooks")
-
-POLL_SECONDS = 1.0
-"""How often an instance without a URL asks for what it missed."""
-BEATS_PER_ROUND = 360
-MIN_SLICE, MAX_SLICE = 100, 1000
 
 
 class Outlet(Protocol):
@@ -83,16 +78,11 @@ class RegistryCore:
         self._outlet = outlet
         self._store = store
         self._runtime = runtime
-        self._lease_seconds = lease_seconds
-        self._heartbeat_seconds = heartbeat_seconds
         self._tell = tell
         self._tasks: list[Task] = []
         self._streams: dict[int, Stream] = {}
         self._state = "new"
         self._pid = os.getpid()
-        self._beats = 0
-        self._beating = False
-        self._store_is_away = False
         self._identity = Identity(secrets, max_body_bytes=max_body_bytes, label=label)
         self._lease = Lease(store, runtime, self._identity, lease_seconds, tell=tell, counts=self.counts)
         self._callbacks = Callbacks(outlet.outbox)
@@ -104,6 +94,18 @@ class RegistryCore:
             convert=self._convert,
             vanished=lambda key: self._hooks.doubt((key,)),
             dispatch=self.dispatch,
+        )
+        self._heartbeat = Heartbeat(
+            runtime,
+            store,
+            self._lease,
+            self._hooks,
+            self._fetcher,
+            self._callbacks,
+            heartbeat_seconds=heartbeat_seconds,
+            lease_seconds=lease_seconds,
+            counts=self.counts,
+            tell=tell,
         )
         self._inbox = Inbox(
             runtime,
@@ -158,7 +160,7 @@ class RegistryCore:
         await self._lease.join(self._identity.instance)
         self._hooks.instance_id = self.instance_id
         self._state = "running"
-        self._tasks.append(self._runtime.spawn(self._beat_for_ever()))
+        self._tasks.append(self._runtime.spawn(self._heartbeat.beat_for_ever()))
 
     async def stop(self, drain_seconds: float = 10.0) -> None:
         """Refuse new registrations, end the streams within `drain_seconds`, leave, answer 503 from then on (PROTOCOL 27).
@@ -264,25 +266,6 @@ class RegistryCore:
         self.check_process()
         return self._inbox.receive(headers, body)
 
-    # -- the heartbeat ----------------------------------------------------------------------------
-
-    async def beat(self) -> None:
-        """Renew the lease, join again where it is gone, and see to everything that is owed.
-
-        Raises:
-            StoreUnavailable: nothing is lost by it, the next one does it all.
-        """
-        if self._beating:
-            return
-        self._beating = True
-        try:
-            await self._renew()
-            await self._look_at_slice()
-            await self._hooks.settle()
-            self._fetcher.attend_all()
-        finally:
-            self._beating = False
-
     # -- inside -----------------------------------------------------------------------------------
 
     def _check_running(self) -> None:
@@ -291,53 +274,6 @@ class RegistryCore:
             raise NotStarted("this registry has not been started", "call start() first")
         if self._state != "running":
             raise NotStarted("this registry has been stopped", "make and start a new one")
-
-    async def _renew(self) -> None:
-        moved = await self._lease.renew()
-        if moved is None:
-            self._hooks.instance_id = self.instance_id
-            self._hooks.doubt(track.key for track in self._callbacks)
-            log.warning("the lease had ended; joined again as %s with %d keys", self.instance_id, len(self._callbacks))
-        else:
-            self._note(moved)
-
-    async def _look_at_slice(self) -> None:
-        self._beats += 1
-        if self.url is None and self._beats % 10:
-            return
-        count = min(MAX_SLICE, max(MIN_SLICE, len(self._callbacks) // BEATS_PER_ROUND))
-        keys = self._callbacks.rotate(count)
-        if keys:
-            await self._hooks.refresh(keys)
-
-    async def _beat_for_ever(self) -> None:
-        while True:
-            await self._runtime.sleep(heartbeat_delay(self._interval(), self._runtime.random()))
-            await self._try(self.beat())
-            if self._beats % max(1, round(self._lease_seconds / self._interval())) == 0:
-                await self._try(self._reap())
-
-    async def _try(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except (StoreUnavailable, StoreCorrupt) as error:
-            self.counts["store_unavailable"] += 1
-            if not self._store_is_away:
-                log.warning("the store is away (%s); registered callbacks go on being served", error)
-            self._store_is_away = True
-        except Exception as error:
-            log.exception("the heartbeat failed")
-            self._tell(error, None)
-        else:
-            if self._store_is_away:
-                log.warning("the store is back")
-            self._store_is_away = False
-
-    async def _reap(self) -> None:
-        await self._runtime.call(self._store.reap)
-
-    def _interval(self) -> float:
-        return self._heartbeat_seconds if self.url is not None else min(POLL_SECONDS, self._heartbeat_seconds)
 
     async def _seat(self, registration: Registration, starts: Mapping[str, Position | None]) -> None:
         self._callbacks.add(registration)
@@ -348,15 +284,8 @@ class RegistryCore:
             raise
 
     def _heads_seen(self, heads: Mapping[str, Position]) -> None:
-        self._note(heads)
+        self._fetcher.note(heads)
         self.dispatch()
-
-    def _note(self, heads: Mapping[str, Position]) -> None:
-        for key, head in heads.items():
-            track = self._callbacks.get(key)
-            if track is not None:
-                track.note(head)
-                self._fetcher.attend(track)
 
     def _convert(self, track: Track, page: Page, entry: Entry) -> Notification | None:
         if not bears_mac(self._identity.secrets, track.key, entry):

@@ -63,7 +63,7 @@ def _probe(world: World) -> None:
 
 def _wait_between_beats(world: World) -> None:
     for _ in range(40):
-        if not any(web.core._beating for web in _running(world)):
+        if not any(web.core._heartbeat.beating for web in _running(world)):
             return
         world.scheduler.run(world.scheduler.now + 0.1)
     world.violate("a heartbeat never ends")

@@ -10,6 +10,7 @@ from ... import _delivery, _notifier
 from ..._callbacks import Callbacks
 from ..._delivery import TargetLane
 from ..._fetcher import Fetcher
+from ..._heartbeat import Heartbeat
 from ..._identity import Identity
 from ..._inbox import Inbox
 from ..._notification import Notification
@@ -122,9 +123,9 @@ def replays_are_new(self: SenderWindows, sender: str, counter: int, now: float) 
 # -- 21: tokens do not see everything ---------------------------------------------------------------
 
 
-@mutation("14", "t21_record_gone", RegistryCore, "_look_at_slice")
-async def heartbeat_looks_at_no_key(self: RegistryCore) -> None:
-    self._beats += 1
+@mutation("14", "t21_record_gone", Heartbeat, "_look_at_slice")
+async def heartbeat_looks_at_no_key(self: Heartbeat) -> None:
+    return
 
 
 # -- further rules ----------------------------------------------------------------------------------
