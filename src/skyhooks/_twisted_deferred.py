@@ -1,0 +1,87 @@
+"""Where the core's coroutines and Deferreds meet; a cancellation crosses the border in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Generic, TypeVar, cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from ._twisted_reactor import Reactor
+
+T = TypeVar("T")
+
+
+class Cancelled(BaseException):
+    """A Deferred was cancelled, as the core sees it.
+
+    Twisted's `CancelledError` is an `Exception`, and would be taken for a failure wherever the core survives those.
+    """
+
+
+def outside(coroutine: Coroutine[Any, Any, T]) -> Deferred[T]:
+    """Run a coroutine of the core for somebody who knows nothing of it; it begins at once."""
+    return Deferred.fromCoroutine(_translated(coroutine))
+
+
+async def inside(deferred: Deferred[T]) -> T:
+    """Wait, in the core, for a Deferred."""
+    try:
+        return await deferred
+    except CancelledError as error:
+        raise Cancelled from error
+
+
+async def within(reactor: Reactor, seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine of the core, and stop it when its time is over.
+
+    Raises:
+        TimeoutError: it was stopped; without arguments, so that it is told from those of sockets.
+    """
+    running = outside(coroutine)
+    overdue = reactor.callLater(seconds, running.cancel)
+    try:
+        return await running
+    except CancelledError as error:
+        if not overdue.active():
+            raise TimeoutError from error
+        raise Cancelled from error
+    finally:
+        if overdue.active():
+            overdue.cancel()
+
+
+async def _translated(coroutine: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await coroutine
+    except Cancelled as error:
+        told = CancelledError()
+        for note in getattr(error, "__notes__", ()):
+            told.add_note(note)
+        raise told from None
+
+
+class Shared(Generic[T]):
+    """One result that several wait for; each of them may be cancelled without harm to the others."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Deferred[T]] = []
+        self._result: T | Failure | None = None
+        self._there = False
+
+    def wait(self) -> Deferred[T]:
+        """Wait for it."""
+        waiter: Deferred[T] = Deferred(self._waiting.remove)
+        if self._there:
+            waiter.callback(cast("T", self._result))
+        else:
+            self._waiting.append(waiter)
+        return waiter
+
+    def fire(self, result: T | Failure) -> None:
+        """Give it to all who wait, and to whoever will."""
+        self._result, self._there = result, True
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.callback(cast("T", result))

@@ -1,0 +1,240 @@
+"""The runtime on Twisted: store calls on a private pool of threads, everything else by the reactor."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar, cast
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ._twisted_deferred import inside, outside
+from ._twisted_reactor import Reactor, Turns
+from ._twisted_threads import StoreThreads
+from ._values import Answer, Post
+from .abc import Store
+
+log = Logger("skyhooks")
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+
+class Poster(Protocol):
+    """A client: makes one attempt, and tells faults as values."""
+
+    async def post(self, post: Post) -> Answer:
+        """Make one attempt."""
+
+    async def close(self) -> None:
+        """Close what it holds open."""
+
+
+class TwistedFuture:
+    """A future of `abc.Future`'s kind; whoever waits goes on in a later turn."""
+
+    __slots__ = ("_arrived", "_reactor", "_turns", "_value", "_waiting")
+
+    def __init__(self, reactor: Reactor, turns: Turns) -> None:
+        self._reactor = reactor
+        self._turns = turns
+        self._arrived = False
+        self._value: Any = None
+        self._waiting: list[Deferred[None]] = []
+
+    def set(self, value: Any) -> None:
+        """Let the value arrive; a second time changes nothing."""
+        if self._arrived:
+            return
+        self._arrived = True
+        self._value = value
+        if self._waiting:
+            self._turns.later(self._wake)
+
+    async def wait(self, timeout_seconds: float | None) -> bool:
+        """Wait until the value is there; False when the time ran out first."""
+        if self._arrived:
+            return True
+        waiter: Deferred[None] = Deferred()
+        overdue = None
+        self._waiting.append(waiter)
+        if timeout_seconds is not None:
+            overdue = self._reactor.callLater(max(timeout_seconds, 0), waiter.callback, None)
+        try:
+            await inside(waiter)
+        finally:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            if overdue is not None and overdue.active():
+                overdue.cancel()
+        return self._arrived
+
+    @property
+    def value(self) -> Any:
+        """The value.
+
+        Raises:
+            RuntimeError: it has not arrived.
+        """
+        if not self._arrived:
+            raise RuntimeError("the value of this future has not arrived")
+        return self._value
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.called:
+                waiter.callback(None)
+
+
+class TwistedTask:
+    """Something that runs beside its maker, or that a callback has begun."""
+
+    __slots__ = ("_coroutine", "_deferred", "_forget", "_turns", "disowned", "ended")
+
+    def __init__(self, turns: Turns, ended: TwistedFuture, forget: Callable[[TwistedTask], object]) -> None:
+        self.ended = ended
+        self.disowned = False
+        self._turns = turns
+        self._forget = forget
+        self._coroutine: Coroutine[Any, Any, None] | None = None
+        self._deferred: Deferred[Any] | None = None
+
+    def begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine, from a later turn on."""
+        self._coroutine = coroutine
+        self._turns.later(self._start)
+
+    def follow(self, deferred: Deferred[Any], failed: Callable[[BaseException], None]) -> None:
+        """Last as long as this Deferred does; what it fails with, unless it is cancelled, goes to `failed`."""
+
+        def fail(failure: Failure) -> None:
+            if failure.value is not None and not failure.check(CancelledError):
+                failed(failure.value)
+
+        self._deferred = deferred
+        deferred.addErrback(fail).addBoth(self._end)
+
+    def cancel(self) -> None:
+        """Stop it in a later turn: it may be the one that asks for it."""
+        coroutine, self._coroutine = self._coroutine, None
+        if coroutine is not None:
+            coroutine.close()
+            self._end(None)
+        elif self._deferred is not None:
+            self._turns.later(self._deferred.cancel)
+
+    def _start(self) -> None:
+        coroutine, self._coroutine = self._coroutine, None
+        if coroutine is not None:
+            self.follow(outside(coroutine), _log_failure)
+
+    def _end(self, _: object) -> None:
+        self._forget(self)
+        self.ended.set(None)
+
+
+class TwistedRuntime:
+    """Store calls in a few threads, posts by the client it is given, everything else by the reactor."""
+
+    now = staticmethod(time.monotonic)
+    time = staticmethod(time.time)
+    random = staticmethod(random.random)
+
+    def __init__(self, reactor: Reactor, turns: Turns, client: Poster, store: Store) -> None:
+        self._reactor = reactor
+        self._turns = turns
+        self._client = client
+        self._threads = StoreThreads(reactor, store)
+        self._tasks: set[TwistedTask] = set()
+        self._adopted: set[TwistedTask] = set()
+        self._closing = False
+
+    def token(self) -> str:
+        """Draw 32 hexadecimal digits."""
+        return secrets.token_hex(16)
+
+    async def call(self, function: Callable[..., T], /, *args: object) -> T:
+        """Run a store's operation in a thread; an instant store's in place."""
+        return await self._threads.call(function, *args)
+
+    async def post(self, post: Post) -> Answer:
+        """Make one attempt."""
+        return await self._client.post(post)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await inside(deferLater(cast("Any", self._reactor), seconds))
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> TwistedTask:
+        """Run a coroutine from a later turn on; nothing any more once the runtime is being closed."""
+        task = self._task()
+        if self._closing:
+            coroutine.close()
+        else:
+            task.begin(coroutine)
+        return task
+
+    def adopt(self, deferred: Deferred[Any], failed: Callable[[BaseException], None]) -> TwistedTask:
+        """Hold what a callback began; `settle` waits for it."""
+        task = self._task()
+        self._adopted.add(task)
+        task.follow(deferred, failed)
+        return task
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until what callbacks began has ended, but no longer than this."""
+        until = self.now() + seconds
+        waiting = [task for task in self._adopted if not task.disowned]
+        left = sum([not await task.ended.wait(until - self.now()) for task in waiting])
+        if left:
+            log.warn("{left} async callbacks had not ended when the registry stopped; they are cancelled", left=left)
+
+    def future(self) -> TwistedFuture:
+        """Make a future."""
+        return TwistedFuture(self._reactor, self._turns)
+
+    async def fan_out(self, function: Callable[[A], Awaitable[None]], items: Sequence[A]) -> None:
+        """Run the function on all items at once."""
+        if len(items) == 1:
+            await function(items[0])
+        elif items:
+            ended: list[tuple[bool, object]] = await DeferredList(
+                [Deferred.fromCoroutine(_run(function, item)) for item in items], consumeErrors=True
+            )
+            for _, result in ended:
+                if isinstance(result, Failure):
+                    result.raiseException()
+
+    async def close(self) -> None:
+        """Cancel what runs, and wait for it; then close client, threads and the store."""
+        self._closing = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            await task.ended.wait(None)
+        await self._client.close()
+        await self._threads.close()
+
+    def _task(self) -> TwistedTask:
+        task = TwistedTask(self._turns, self.future(), self._forget)
+        self._tasks.add(task)
+        return task
+
+    def _forget(self, task: TwistedTask) -> None:
+        self._tasks.discard(task)
+        self._adopted.discard(task)
+
+
+async def _run(function: Callable[[A], Awaitable[None]], item: A) -> None:
+    await function(item)
+
+
+def _log_failure(error: BaseException) -> None:
+    log.failure("a background task failed", Failure(error))
