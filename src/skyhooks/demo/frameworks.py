@@ -29,7 +29,7 @@ def module_of(framework: str) -> str:
 
 
 def _is_installed(framework: str) -> bool:
-    return all(find_spec(name) is not None for name in (framework, module_of(framework)))
+    return find_spec(framework) is not None
 
 
 def _listed(words: Sequence[str]) -> str:
