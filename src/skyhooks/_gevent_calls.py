@@ -51,6 +51,7 @@ class Callings:
         self._due = 0
         self._none_due = Event()
         self._next: Greenlet[..., Any] | None = None
+        self._emptying: dict[object, Queue] = {}
 
     def invoke(self, registration: Registration, what: Notification | Gap) -> None:
         """Have a registration called in a later turn of the hub; a stream is given it at once. Never switches."""
@@ -71,6 +72,14 @@ class Callings:
             self._none_due.clear()
             self._none_due.wait(max(0.0, seconds))
 
+    def disown(self, greenlet: object) -> None:
+        """Wait for this one no longer; if it calls a callback, it has no further calls to start for its registration."""
+        self.running.discard(greenlet)
+        queue = self._emptying.get(greenlet)
+        if queue:
+            self._started(len(queue))
+            queue.clear()
+
     # -- who calls --------------------------------------------------------------------------------
 
     def _put(self, registration: Registration) -> None:
@@ -90,8 +99,10 @@ class Callings:
                 registration = self._waiting.popleft()
                 if self._waiting:
                     self._ensure_next()
+                self._emptying[me] = self._queues[registration]
                 self._empty(registration)
         finally:
+            self._emptying.pop(me, None)
             self.running.discard(me)
 
     def _empty(self, registration: Registration) -> None:
@@ -99,9 +110,7 @@ class Callings:
         try:
             while queue:
                 what = queue.popleft()
-                self._due -= 1
-                if not self._due:
-                    self._none_due.set()
+                self._started(1)
                 if not registration.closed:
                     self.calls.invoke(registration, what)
         finally:
@@ -109,6 +118,11 @@ class Callings:
                 self._put(registration)
             else:
                 del self._queues[registration]
+
+    def _started(self, calls: int) -> None:
+        self._due -= calls
+        if not self._due:
+            self._none_due.set()
 
     # -- what callbacks begin ---------------------------------------------------------------------
 

@@ -168,13 +168,18 @@ class _Inbound:
         answer, close = self._answering.answer(self.http, event)
         try:
             self._sending = True
-            self._sock.sendall(answer)
+            self._send(answer)
         finally:
             self._sending = False
             if isinstance(event, Request):
                 self._answering.dispatch()
         if close:
             self.abort()
+
+    def _send(self, answer: bytes) -> None:
+        sent = self._sock.send(answer)  # all of it, but where the peer does not read; sendall costs more
+        if sent < len(answer):
+            self._sock.sendall(answer[sent:])
 
 
 def _listen(host: str, port: int) -> Any:

@@ -43,9 +43,7 @@ class Operations:
             return function(*args)
         deadline = time.monotonic() + STORE_SECONDS
         work = self._start(deadline, function, *args)
-        work.wait(deadline - time.monotonic())
-        if not work.ready():
-            gevent.sleep(0)  # in a hub that was busy all the time, the answer may be next in line
+        work.wait(deadline - time.monotonic())  # in a hub that was busy, answers come before timers
         ended = work.get_nowait() if work.ready() else None
         if ended is None:
             raise _too_long()

@@ -112,9 +112,7 @@ class Registry:
         if not self._life.begun:
             return
         self._life.core.check_process()  # in a child, to close what is shared would make the parent deaf
-        self._world.callings.running.discard(
-            gevent.getcurrent()
-        )  # a callback that stops the registry is not waited for
+        self._world.callings.disown(gevent.getcurrent())  # a callback that stops the registry is not waited for
         if self._stopping is None:
             self._stopping = gevent.spawn(Ended, lambda: run(self._life.stop(drain_seconds)))
         self._stopping.get().get()
