@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from skyhooks.twisted import Registry
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 
 from benchmarks.counting import order, serve_until_parent_ends
+from skyhooks.twisted import Registry
 
 
 async def main(reactor: IReactorCore) -> None:

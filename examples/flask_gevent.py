@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import gevent
 from flask import Flask, Response, request
 from gevent.pywsgi import WSGIServer
-from skyhooks.gevent import Registry
 
-from skyhooks import Gap
+from skyhooks import Gap, Notification
+from skyhooks.gevent import Registry
 
 PAGE = """<!doctype html><title>skyhooks on gevent</title><pre id="log">waiting…\n</pre><script>
 const show = (event) => document.getElementById("log").append(event.data + "\\n")
@@ -42,16 +42,22 @@ def events(account: int) -> Response:
 def read(account: int, since: str | None) -> Iterator[str]:
     with registry.subscribe({"account": account}, since=since) as stream:
         yield ": connected\n\n"
-        while not stream.ended:
-            item = None
-            with gevent.Timeout(COMMENT_SECONDS, False):
-                item = next(stream, None)
-            if item is None:
+        while True:
+            try:
+                with gevent.Timeout(COMMENT_SECONDS):
+                    item = next(stream)
+            except gevent.Timeout:
                 yield ": still here\n\n"  # which is how pywsgi notices that the browser is not
-            elif isinstance(item, Gap):
-                yield f"event: gap\nid: {item.cursor}\ndata: {item.reason}\n\n"
+            except StopIteration:
+                return
             else:
-                yield f"id: {item.cursor}\ndata: {item.raw.decode()}\n\n"
+                yield as_event(item)
+
+
+def as_event(item: Notification | Gap) -> str:
+    if isinstance(item, Gap):
+        return f"event: gap\nid: {item.cursor}\ndata: {item.reason}\n\n"
+    return f"id: {item.cursor}\ndata: {item.raw.decode()}\n\n"
 
 
 def main(port: int) -> None:

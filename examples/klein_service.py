@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from klein import Klein
-from skyhooks.twisted import Registry
 from twisted.internet import endpoints
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorCore
@@ -14,6 +13,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Site
 
 from skyhooks import Gap
+from skyhooks.twisted import Registry
 
 PAGE = """<!doctype html><title>skyhooks on Twisted</title><pre id="log">waiting…\n</pre><script>
 const show = (event) => document.getElementById("log").append(event.data + "\\n")

@@ -10,7 +10,6 @@ import json
 import sys
 
 from skyhooks.gevent import Notifier
-
 from talking import say, say_receipt
 
 

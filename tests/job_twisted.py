@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
-from skyhooks.twisted import Notifier
 from twisted.internet.task import react
 
+from skyhooks.twisted import Notifier
 from talking import say, say_receipt
 
 

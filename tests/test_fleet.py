@@ -22,8 +22,8 @@ def store(tmp_path):
 def start(store):
     running = []
 
-    def start(kind, *args, **options):
-        process = kind(store, *args, **options)
+    def start(what, *args, **options):
+        process = what(store, *args, **options)
         running.append(process)
         return process
 

@@ -15,9 +15,9 @@ from urllib.parse import parse_qs
 import gevent
 from gevent.fileobject import FileObjectPosix
 from gevent.pywsgi import WSGIServer
-from skyhooks.gevent import Registry
 
 from skyhooks import SkyhooksError
+from skyhooks.gevent import Registry
 from talking import event_text, say, say_error, teller
 
 

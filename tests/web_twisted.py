@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-from skyhooks.twisted import Registry
 from twisted.internet import reactor, stdio
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -14,6 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from skyhooks import SkyhooksError
+from skyhooks.twisted import Registry
 from talking import event_text, say, say_error, teller
 
 
