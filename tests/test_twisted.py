@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skyhooks.testing import AdapterConformance
-from twisted_adapter import TwistedAdapter
+from twisted_adapter import Mounted, MountedWithTreq, TwistedAdapter, WithTreq
 
 
 class TestOwnListenerOwnClient(AdapterConformance):
@@ -16,3 +16,21 @@ class TestOwnListenerOwnClient(AdapterConformance):
     @pytest.fixture
     def adapter(self, store_url):
         return TwistedAdapter(store_url)
+
+
+class TestOwnListenerTreq(AdapterConformance):
+    @pytest.fixture
+    def adapter(self, store_url):
+        return WithTreq(store_url)
+
+
+class TestMountedResourceOwnClient(AdapterConformance):
+    @pytest.fixture
+    def adapter(self, store_url):
+        return Mounted(store_url)
+
+
+class TestMountedResourceTreq(AdapterConformance):
+    @pytest.fixture
+    def adapter(self, store_url):
+        return MountedWithTreq(store_url)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from treq.client import HTTPClient
+from twisted.internet import reactor
+from twisted.internet.defer import maybeDeferred
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
 import reactor_thread
 from skyhooks.testing import Adapter
-from skyhooks.twisted import Notifier, Registry
+from skyhooks.twisted import Notifier, Registry, WebhookResource, harden
 
 
 class TwistedAdapter(Adapter):
@@ -41,6 +48,7 @@ class TwistedAdapter(Adapter):
         return await reactor_thread.gather(*bodies)
 
     async def close(self):
+        """Stop what was made."""
         for notifier in self.notifiers:
             await notifier.close()
         for registry in self.registries:
@@ -51,3 +59,53 @@ class TwistedAdapter(Adapter):
             await body
         finally:
             await self.close()
+
+
+class WithTreq(TwistedAdapter):
+    own_client = False
+
+    def __init__(self, store_url):
+        super().__init__(store_url)
+        self.pools = []
+
+    def client_options(self):
+        pool = HTTPConnectionPool(reactor)
+        self.pools.append(pool)
+        return {"client": HTTPClient(Agent(reactor, pool=pool))}
+
+    async def close(self):
+        await super().close()
+        for pool in self.pools:
+            await pool.closeCachedConnections()
+
+
+class Mounted(TwistedAdapter):
+    """Serves `WebhookResource` on a hardened site of its own for each registry that is not to listen for itself."""
+
+    mounted = True
+    refuses_first = frozenset(("another version", "nonsense"))
+
+    def __init__(self, store_url):
+        super().__init__(store_url)
+        self.ports = []
+
+    def registry(self, store=None, **options):
+        if {"url", "listen", "advertise"} & set(options):
+            return super().registry(store, **options)
+        root = Resource()
+        site = Site(root)
+        port = reactor.listenTCP(0, site, interface="127.0.0.1")
+        self.ports.append(port)
+        registry = super().registry(store, url=f"http://127.0.0.1:{port.getHost().port}/webhook", **options)
+        root.putChild(b"webhook", WebhookResource(registry))
+        harden(site, registry)
+        return registry
+
+    async def close(self):
+        await super().close()
+        for port in self.ports:
+            await maybeDeferred(port.stopListening)
+
+
+class MountedWithTreq(Mounted, WithTreq):
+    pass

@@ -1,0 +1,177 @@
+"""What makes twisted.web refuse a webhook's request before it reads the body, within time, and in our words."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import msgspec
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.server import Site
+
+from ._answering import Answering
+from ._http import (
+    BODY_SECONDS,
+    HEAD_SECONDS,
+    LINGER_SECONDS,
+    TOO_LARGE,
+    Refusal,
+    judge_request,
+)
+from ._http_head import HEADERS_TOO_LARGE, MALFORMED
+from ._twisted_reactor import Timer, Transport
+from ._twisted_resource import header_pairs
+
+if TYPE_CHECKING:
+    from ._twisted_registry import Registry
+
+S = TypeVar("S", bound=Site)
+
+
+def harden(site: S, registry: Registry, path: bytes = b"/webhook") -> S:
+    """Have a site judge requests to a `WebhookResource`'s path by their heads, and bound their bodies and their time.
+
+    They are refused as the own listener refuses them. All requests of the site have 10 s for their heads then, and it
+    speaks HTTP/1.1 only; everything else is as it was. Returns the site.
+    """
+    factory: Any = site
+    factory.protocol = lambda: _Channel(registry, path)
+    factory.acceptableProtocols = lambda: [b"http/1.1"]
+    return site
+
+
+class _Channel(HTTPChannel):
+    """A connection to a hardened site."""
+
+    def __init__(self, registry: Registry, path: bytes) -> None:
+        super().__init__()
+        self._registry = registry
+        self._webhook_path = path
+        self._limit: Timer | None = None
+        self._between = True
+        self._refused = False
+
+    # -- a request's way --------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._refused:
+            return  # read and dropped: what nobody reads becomes a reset, which takes the answer along
+        self._begin()
+        super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> None:
+        if self._refused:
+            return
+        self._begin()
+        if line[:1] in (b" ", b"\t") and self._is_ours():
+            self._refuse(MALFORMED)  # Twisted (26.10) joins what is folded
+        else:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> Any:
+        if self._is_ours():
+            return self._refuse(HEADERS_TOO_LARGE)
+        return super().lineLengthExceeded(line)
+
+    def allHeadersReceived(self) -> None:
+        self._bound(None)
+        if self._is_ours():
+            refusal = self._judge()
+            if refusal is not None:
+                self._refuse(refusal)
+                return
+            self._bound(BODY_SECONDS)
+        super().allHeadersReceived()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._refused:
+            return
+        super().rawDataReceived(data)
+        if self._is_ours() and self._is_too_long():
+            self._refuse(TOO_LARGE)
+
+    def allContentReceived(self) -> None:
+        if self._refused:
+            return
+        if self._is_ours() and self._is_too_long():
+            self._refuse(TOO_LARGE)
+            return
+        self._bound(None)
+        super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:
+        self._between = True
+        super().requestDone(request)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._bound(None)
+        super().connectionLost(reason)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._between:
+            self._between = False
+            self._bound(HEAD_SECONDS)
+
+    @property
+    def _target(self) -> bytes:
+        """What a request line asks for; empty but between that line and the end of the body."""
+        target: bytes = getattr(self, "_path", b"")
+        return target
+
+    def _is_ours(self) -> bool:
+        return self._target.partition(b"?")[0] == self._webhook_path
+
+    def _judge(self) -> Refusal | None:
+        return judge_request(
+            self._command.decode("latin-1"),
+            self._version.decode("latin-1").removeprefix("HTTP/"),
+            self._target.decode("latin-1"),
+            header_pairs(self.requests[-1]),
+            max_body_bytes=self._registry.max_body_bytes,
+        )
+
+    def _is_too_long(self) -> bool:
+        content = self.requests[-1].content
+        return content is not None and content.tell() > self._registry.max_body_bytes
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if not self._is_ours():
+            super()._respondToBadRequestAndDisconnect()
+        elif self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:
+            self._refuse(HEADERS_TOO_LARGE)
+        else:
+            self._refuse(MALFORMED)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer and end; the peer gets time to read why (RFC 9112, section 9.6)."""
+        if self._refused:
+            return
+        self._refused = True
+        self.setTimeout(None)
+        self._bound(LINGER_SECONDS)
+        if self._command == b"HEAD":
+            refusal = msgspec.structs.replace(refusal, head_only=True)
+        transport = cast("Transport", self.transport)
+        transport.write(self._answer(refusal))
+        transport.unregisterProducer()
+        if self.isSecure():
+            transport.loseConnection()
+        else:
+            transport.loseWriteConnection()
+
+    def _answer(self, refusal: Refusal) -> bytes:
+        answering = Answering(self._registry.receive, self._registry.dispatch, max_body_bytes=0)
+        answering.tick(time.time())
+        return answering.answer(answering.connection(0.0), refusal)[0]
+
+    def _bound(self, seconds: float | None) -> None:
+        """Close the connection after so many seconds, if nothing else is said until then."""
+        if self._limit is not None and self._limit.active():
+            self._limit.cancel()
+        self._limit = (
+            None if seconds is None else self.callLater(seconds, cast("Transport", self.transport).abortConnection)
+        )
