@@ -196,7 +196,12 @@ class StoreMachine(RuleBasedStateMachine):
         return Publication(f"{self.name}={key}", f"id-{id}", nonce, data, float(self.sent), remember=remember)
 
     def _without_ambiguous(self, publications: list[Publication]) -> list[Publication]:
-        """Leave out what depends on whether a store trims after each entry or after the call; both are right."""
+        """Leave out what depends on whether a store takes a call entry by entry or as a whole; both are right.
+
+        It may trim after each entry or after the call; and of more ids than it is to remember it may have forgotten the
+        oldest when the next entry comes, or when the next call does.
+        """
+        remembering: set[str] = set()
         entries: dict[str, list[str]] = {
             key: [entry.id for entry in log.entries] for key, log in self.model.logs.items()
         }
@@ -204,11 +209,19 @@ class StoreMachine(RuleBasedStateMachine):
         for publication in publications:
             ids = entries.setdefault(publication.key, [])
             if publication.id not in ids:
+                if publication.key in remembering and self._is_remembered(publication):
+                    continue
                 ids.append(publication.id)
             elif publication.id not in ids[-RETENTION.keep :]:
                 continue
+            if publication.remember:
+                remembering.add(publication.key)
             clear.append(publication)
         return clear
+
+    def _is_remembered(self, publication: Publication) -> bool:
+        log = self.model.logs.get(publication.key)
+        return log is not None and publication.id in dict(log.remembered[-RETENTION.dedupe_ids :])
 
     def _compare_heads(self, keys: list[str], heads: dict[str, Position]) -> None:
         assert set(heads) == set(keys)
