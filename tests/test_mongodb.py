@@ -191,21 +191,22 @@ class TestLostAnswers:
             finally:
                 proxy.close()
 
-    def publish_unheard(self, store, proxy, meanwhile=lambda: None):
+    def publish_unheard(self, store, proxy, meanwhile=lambda: None, keys=("k=1",)):
         """Publish; the first answer is lost on its way."""
+        publications = [a_publication(key, "unheard", "mine") for key in keys]
         seen = proxy.swallowed
         proxy.mode = "deafen"
         with ThreadPoolExecutor(1) as thread:
-            answer = thread.submit(publish, store, id="unheard", nonce="mine")
+            answers = thread.submit(store.publish, publications)
             until(lambda: proxy.swallowed > seen)
             meanwhile()
             proxy.mode = "forward"
-            return answer.result(LIMIT_SECONDS)
+            return answers.result(LIMIT_SECONDS)
 
     def test_mgo_a_publish_whose_answer_was_lost_is_appended_once(self, server):  # noqa: F811
         with self.behind_proxy(server) as (store, other, proxy):
             publish(store, id="first")
-            answer = self.publish_unheard(store, proxy, lambda: until(lambda: "unheard" in ids(other)))
+            [answer] = self.publish_unheard(store, proxy, lambda: until(lambda: "unheard" in ids(other)))
             assert ids(other) == ["first", "unheard"]
             assert (answer.position.seq, answer.duplicate) == (2, False)
 
@@ -217,9 +218,19 @@ class TestLostAnswers:
                 until(lambda: "unheard" in ids(other))
                 publish(other, id="last")
 
-            answer = self.publish_unheard(store, proxy, trim)
+            [answer] = self.publish_unheard(store, proxy, trim)
             assert (answer.position, answer.duplicate, answer.entry) == (None, False, None)
             assert ids(other) == ["last"]
+
+    def test_mgo_many_keys_published_to_unheard_have_it_once_each(self, server):  # noqa: F811
+        keys = [f"k={number}" for number in range(30)]
+        with self.behind_proxy(server) as (store, other, proxy):
+            publish(store, keys[0], id="first")
+            arrived = partial(until, lambda: other.read(keys[-1], None, 1))
+            answers = self.publish_unheard(store, proxy, arrived, keys)
+            assert [answer.position.seq for answer in answers] == [2] + [1] * 29
+            assert not any(answer.duplicate for answer in answers)
+            assert [ids(other, key) for key in keys] == [["first", "unheard"]] + [["unheard"]] * 29
 
 
 class TestValues:
@@ -319,6 +330,21 @@ class TestWhatIsSent:
         assert all(
             command.get("$readPreference", {"mode": "primary"})["mode"].startswith("primary") for command in finds
         )
+
+    def test_many_keys_are_published_to_in_two_trips(self, server):  # noqa: F811
+        keys = [f"k={number}" for number in range(300)]
+        with overhearing() as overheard, closing(MongoDBStore(server.url())) as store:
+            publish(store)
+            before = len(overheard.commands)
+            places = [answer.position.seq for answer in store.publish([a_publication(key) for key in keys])]
+        assert [name for name, _ in overheard.commands[before:]] == ["update", "find"]
+        assert places == [2 if key == "k=1" else 1 for key in keys]
+
+    def test_more_than_a_document_holds_is_published_in_pieces(self, store):
+        data = b'"' + b"x" * 130_000 + b'"'
+        answers = store.publish([a_publication(data=data) for _ in range(200)])
+        assert [answer.position.seq for answer in answers] == list(range(1, 201))
+        assert store.read("k=1", None, 1).floor == 200 - 8
 
     def test_mgo_every_write_waits_for_a_majority_and_the_journal(self, commands):
         writes = [command for name, command in commands if name in ("findAndModify", "update", "delete")]

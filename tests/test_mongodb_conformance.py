@@ -11,6 +11,7 @@ from skyhooks.testing import StoreConformance
 
 
 @pytest.mark.external
+@pytest.mark.timeout(300)  # some ten thousand operations, each on disk before the next
 class TestMongoDBStore(StoreConformance):
     moved_is_exact = False  # a renewal tells again what was published up to 30 s before its token
 

@@ -56,6 +56,12 @@ class Connections:
                 raise
             raise problem from error
 
+    def doubt(self) -> None:
+        """Let the next operation look again whether the store is made, and how."""
+        connection = self._connections.get(os.getpid())
+        if connection is not None:
+            connection.settled = float("-inf")
+
     def nodes(self) -> list[tuple[str, int | None]]:
         """Return the servers that are known by now; for a local socket, its path and None."""
         return sorted(self._own.client.nodes, key=str)
@@ -86,11 +92,11 @@ class _Connection:
             read_concern=ReadConcern("majority"),
         )
         self._given = self._retention = address.retention
-        self._settled = float("-inf")
+        self.settled = float("-inf")
 
     def database(self, deadline: float) -> Database:
         """Return what an operation works on, settled."""
-        if deadline > self._settled + RETENTION_SECONDS:
+        if deadline > self.settled + RETENTION_SECONDS:
             self._retention = settle(Database(self._raw, deadline, self._given))
-            self._settled = deadline
+            self.settled = deadline
         return Database(self._raw, deadline, self._retention)

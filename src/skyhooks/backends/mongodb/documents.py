@@ -14,7 +14,7 @@ from pymongo import ReturnDocument, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
-from .errors import is_race, may_pass
+from .errors import is_duplicate, may_pass
 
 PAUSE_SECONDS = 0.05
 """Between two attempts. PyMongo retries at once, and not at all where a deployment has no logical sessions."""
@@ -36,16 +36,21 @@ class Documents:
         """Return the document that matches."""
         return self._repeat(lambda: self._collection.find_one(where, fields))
 
-    def list(
-        self, where: Document, fields: Sequence[str] | None = None, *, order: str | None = None, limit: int = 0
+    def find(
+        self,
+        where: Document,
+        fields: Sequence[str] | Document | None = None,
+        *,
+        order: str | None = None,
+        limit: int = 0,
     ) -> list[Document]:
         """Return the documents that match."""
 
-        def find() -> list[Document]:
+        def documents() -> list[Document]:
             cursor = self._collection.find(where, fields, limit=limit)
             return list(cursor if order is None else cursor.sort(order, 1))
 
-        return self._repeat(find)
+        return self._repeat(documents)
 
     def modify(
         self, where: Document, update: Document, fields: Sequence[str] | None = None, *, upsert: bool = False
@@ -82,9 +87,24 @@ class Documents:
 
     def put_all(self, updates: dict[str, Document]) -> None:
         """Change the documents of these `_id`s, or make them, in one trip and no order."""
-        requests = [UpdateOne({"_id": name}, update, upsert=True) for name, update in updates.items()]
-        while requests:
-            requests = [requests[place] for place in self._write(requests)]
+        waiting = [({"_id": name}, update) for name, update in updates.items()]
+        while waiting:
+            waiting = [waiting[place] for place in self.offer_all(waiting)]
+
+    def offer_all(self, updates: Sequence[tuple[Document, Document]]) -> list[int]:
+        """Change the documents that match, one for each pair, or make them, in one trip and no order.
+
+        Return the places of those that were not, because a document with this `_id` is there and does not match, or was
+        made just now.
+        """
+        requests = [UpdateOne(where, update, upsert=True) for where, update in updates]
+        try:
+            self._repeat(lambda: self._collection.bulk_write(requests, ordered=False))
+        except BulkWriteError as error:
+            if not is_duplicate(error):
+                raise
+            return [one["index"] for one in error.details["writeErrors"]]
+        return []
 
     def update_each(self, updates: Sequence[tuple[Document, Document]]) -> int:
         """Change the documents that match, one for each pair, in one trip and no order; return how many did."""
@@ -100,16 +120,6 @@ class Documents:
         self._repeat(
             lambda: self._collection.create_index([(field, 1) for field in fields], unique=unique, sparse=sparse)
         )
-
-    def _write(self, requests: Sequence[UpdateOne]) -> Sequence[int]:
-        """Write, and return the places of those that failed because another client made the same document just now."""
-        try:
-            self._repeat(lambda: self._collection.bulk_write(requests, ordered=False))
-        except BulkWriteError as error:
-            if not is_race(error):
-                raise
-            return [one["index"] for one in error.details["writeErrors"]]
-        return ()
 
     def _repeat(self, call: Callable[[], T]) -> T:
         while True:

@@ -15,7 +15,7 @@ def renew_some(database: Database, after: str) -> tuple[int, str | None]:
 
     Return how many, and the last key; None when there was none.
     """
-    found = database.keys.list({"_id": {"$gt": after}}, ["epoch"], order="_id", limit=PAGE)
+    found = database.keys.find({"_id": {"$gt": after}}, ["epoch"], order="_id", limit=PAGE)
     if not found:
         return 0, None
     renewed = database.keys.update_each([(_same(one), _anew()) for one in found])

@@ -38,8 +38,10 @@ def may_pass(error: PyMongoError) -> bool:
     return error.has_error_label("RetryableWriteError")
 
 
-def is_race(error: BulkWriteError) -> bool:
-    """Tell whether writes failed only because another client made the same document first."""
+def is_duplicate(error: BulkWriteError) -> bool:
+    """Tell whether writes failed only because a document with their `_id` is there, and no majority was missed."""
+    if error.details.get("writeConcernErrors"):
+        return False
     problems = error.details.get("writeErrors", [])
     return bool(problems) and all(one.get("code") == DUPLICATE for one in problems)
 

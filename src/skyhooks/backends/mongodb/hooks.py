@@ -66,7 +66,7 @@ def sweep(database: Database, instance_id: str) -> tuple[int, bool]:
     """Remove hooks of an id, while there is time; return how many, and whether that was all."""
     removed = 0
     until = time.monotonic() + SWEEP_SECONDS
-    while found := database.keys.list({"holders": instance_id}, ["_id"], limit=SWEEP):
+    while found := database.keys.find({"holders": instance_id}, ["_id"], limit=SWEEP):
         if time.monotonic() > until:
             return removed, False
         where = {"_id": {"$in": [one["_id"] for one in found]}, "holders": instance_id}
@@ -76,14 +76,14 @@ def sweep(database: Database, instance_id: str) -> tuple[int, bool]:
 
 def holders(database: Database, keys: Sequence[str]) -> dict[str, list[str]]:
     """Return, for every key given, the ids that have a hook on it, alive or not."""
-    found = database.keys.list({"_id": {"$in": list(keys)}}, ["holders"])
+    found = database.keys.find({"_id": {"$in": list(keys)}}, ["holders"])
     return {key: [] for key in keys} | {one["_id"]: one.get("holders", []) for one in found}
 
 
 def page(database: Database, after: str, limit: int) -> dict[str, list[str]]:
     """Return the holders of the keys right behind that one, in order."""
     where = {"_id": {"$gt": after}, "holders.0": {"$exists": True}}
-    found = database.keys.list(where, ["holders"], order="_id", limit=limit)
+    found = database.keys.find(where, ["holders"], order="_id", limit=limit)
     return {one["_id"]: one["holders"] for one in found}
 
 
@@ -96,7 +96,7 @@ def _removal(instance_id: str) -> Document:
 
 
 def _heads(database: Database, keys: Sequence[str], where: Document) -> dict[str, Position]:
-    found = database.keys.list({"_id": {"$in": list(keys)}, **where}, fields_of(Head))
+    found = database.keys.find({"_id": {"$in": list(keys)}, **where}, fields_of(Head))
     heads = [decode(Head, document) for document in found]
     return {head.key: head.position for head in heads}
 

@@ -53,7 +53,7 @@ def _row(instance: Instance, lease_seconds: float) -> Document:
 def _displace(database: Database, instance: Instance) -> list[str]:
     if instance.url is None:
         return []
-    others = database.instances.list({"url": instance.url, "_id": {"$ne": instance.instance_id}}, ["_id"])
+    others = database.instances.find({"url": instance.url, "_id": {"$ne": instance.instance_id}}, ["_id"])
     departed = [other["_id"] for other in others if depart(database, other["_id"])]
     for instance_id in departed:
         remove_departed(database, instance_id)
@@ -79,7 +79,7 @@ def renew(database: Database, instance_id: str, lease_seconds: float, token: str
 
 def _moved_since(database: Database, instance_id: str, told: int, now: datetime) -> dict[str, Position]:
     since = moment(max(told - int(MARGIN_SECONDS * 1000), 0)) if told <= milliseconds(now + _MARGIN) else moment(0)
-    found = database.keys.list({"holders": instance_id, "moved": {"$gte": since}}, fields_of(Head))
+    found = database.keys.find({"holders": instance_id, "moved": {"$gte": since}}, fields_of(Head))
     heads = [decode(Head, document) for document in found]
     return {head.key: head.position for head in heads}
 
@@ -113,14 +113,14 @@ def live(database: Database, instance_ids: Iterable[str]) -> dict[str, Instance]
     wanted = list(dict.fromkeys(instance_ids))
     if not wanted:
         return {}
-    rows = database.instances.list({"_id": {"$in": wanted}, **LIVE}, ["details"])
+    rows = database.instances.find({"_id": {"$in": wanted}, **LIVE}, ["details"])
     return {row["_id"]: decode(Row, row).instance for row in rows}
 
 
 def instances(database: Database) -> list[Instance]:
     """`Store.instances`."""
     now = database.now()
-    rows = database.instances.list(LIVE, ["details", "beat", "lease_ms"], order="order")
+    rows = database.instances.find(LIVE, ["details", "beat", "lease_ms"], order="order")
     return [decode(_Listed, row).instance(now) for row in rows]
 
 

@@ -31,7 +31,7 @@ def reap(database: Database) -> Reaped:
 
 
 def _reap_instances(database: Database, now: datetime, until: float) -> tuple[int, int]:
-    expired = database.instances.list(EXPIRED, ["_id"])
+    expired = database.instances.find(EXPIRED, ["_id"])
     instances = sum(depart(database, one["_id"], EXPIRED) for one in expired)
     # Those that departed just now, those whose remover died on the way, and those that never joined.
     orphaned: Document = {
@@ -39,7 +39,7 @@ def _reap_instances(database: Database, now: datetime, until: float) -> tuple[in
         "$or": [{"added": {"$exists": False}}, {"added": {"$lte": now - timedelta(seconds=ORPHAN_SECONDS)}}],
     }
     hooks = 0
-    for one in database.instances.list(orphaned, ["_id"]):
+    for one in database.instances.find(orphaned, ["_id"]):
         if time.monotonic() < until:
             hooks += remove_departed(database, one["_id"], orphaned)
     return instances, hooks
@@ -59,7 +59,7 @@ def _due(database: Database, now: datetime, until: float) -> Iterator[Survey]:
     seen: set[str] = set()
     where = {"due": {"$lte": now - timedelta(seconds=database.retention.keep_min_seconds)}}
     while time.monotonic() < until:
-        found = [decode(Survey, one) for one in database.keys.list(where, SURVEY, order="due", limit=_KEYS)]
+        found = [decode(Survey, one) for one in database.keys.find(where, SURVEY, order="due", limit=_KEYS)]
         fresh = [record for record in found if record.key not in seen]
         if not fresh:
             return

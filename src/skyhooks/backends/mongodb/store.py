@@ -30,6 +30,7 @@ class MongoDBStore:
         finalize(self, self._connections.close)
 
     def join(self, instance: Instance, lease_seconds: float) -> Joined:
+        self._connections.doubt()  # whoever joins again may do so because the database was dropped, indexes and all
         return self._connections.run(leases.join, instance, lease_seconds)
 
     def renew(self, instance_id: str, lease_seconds: float, token: str) -> Renewal:
