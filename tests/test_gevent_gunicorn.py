@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from listener_conformance import PLAIN, REFUSED
+from peers import is_closed, read_answer
 from skyhooks._stores import open_store
 from skyhooks.gevent import Notifier
+from skyhooks.testing.adapter.base import closed_port
 
 KEY = {"account": 42}
 SECONDS = 30.0
@@ -33,17 +37,17 @@ def until(condition):
 class Service:
     """gunicorn with three workers, and what they heard."""
 
-    def __init__(self, path, *arguments):
+    def __init__(self, path, *arguments, module="gevent_gunicorn_web", port=0, **environment):
         self.url = f"sqlite:///{path}/gunicorn.db"
         self.store = open_store(self.url)
         self._heard = path / "heard"
         self._heard.touch()
         self._log = (path / "log").open("w")
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:gunicorn_web", "-b", "127.0.0.1:0", *arguments]
+        where = ["-c", f"python:{module}", "-b", f"127.0.0.1:{port}"]
         self.process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "gunicorn", *where, *arguments],
             cwd=Path(__file__).parent,
-            env={**os.environ, "SKYHOOKS_STORE": self.url, "HEARD": str(self._heard)},
+            env={**os.environ, "SKYHOOKS_STORE": self.url, "HEARD": str(self._heard), **environment},
             stdout=self._log,
             stderr=self._log,
         )
@@ -100,3 +104,45 @@ def test_crs_worker_that_is_killed_is_replaced_by_one_that_joins(tmp_path):
         heard = service.heard()
         assert heard.pop(victim) == ["before"]
         assert sorted(heard.values()) == [["after"], ["before", "after"], ["before", "after"]]
+
+
+@pytest.fixture(scope="module", params=["gevent", "gevent_pywsgi"])
+def mounted(request, tmp_path_factory):
+    port = closed_port()
+    path = tmp_path_factory.mktemp("mounted")
+    url = f"http://127.0.0.1:{port}/webhook"
+    arguments = ("-k", request.param)
+    with Service(path, *arguments, module="gevent_gunicorn_mounted", port=port, WEBHOOK_URL=url) as service:
+        service.port = port
+        service.instances(1)
+        yield service
+
+
+def test_mounted_application_is_rung(mounted):
+    with Notifier(mounted.url) as notifier:
+        assert notifier.notify(KEY, 1).reached == 1
+    until(lambda: [1] in mounted.heard().values())
+
+
+@pytest.mark.parametrize("name", ["method", "length", "declared", "type", "coding"])
+def test_htp_what_a_mounted_application_refuses_ends_the_connection(mounted, name):
+    data, expected, code = REFUSED[name]
+    with socket.create_connection(("127.0.0.1", mounted.port), SECONDS) as sock:
+        sock.sendall(data)
+        status, _, body = read_answer(sock)
+        assert (status, f'"code":"{code}"'.encode() in body) == (expected, True)
+        assert is_closed(sock)
+
+
+def test_htp_body_that_is_cut_short_under_gunicorn_is_malformed(mounted):
+    with socket.create_connection(("127.0.0.1", mounted.port), SECONDS) as sock:
+        sock.sendall(PLAIN[:-1])
+        sock.shutdown(socket.SHUT_WR)
+        assert read_answer(sock)[0] == 400
+
+
+def test_htp_peer_that_sends_a_broken_chunk_under_gunicorn_is_refused(mounted):
+    with socket.create_connection(("127.0.0.1", mounted.port), SECONDS) as sock:
+        sock.sendall(PLAIN.replace(b"content-length: 2", b"transfer-encoding: chunked")[:-2] + b"zz\r\n")
+        assert read_answer(sock)[0] == 400
+        assert is_closed(sock)

@@ -54,10 +54,10 @@ class WebhookApp:
         """Answer; calls start when the server has sent the answer and closes it."""
         headers = environ.get(HEADERS) or _headers(environ)
         response = self._answer(environ, headers)
-        head = [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
+        head = [("content-type", response.content_type), ("content-length", str(len(response.body)))]
         head += response.headers
         if response.status != 200:
-            head.append(("Connection", "close"))
+            head.append(("connection", "close"))
         start_response(f"{response.status} {REASONS.get(response.status, '')}", head)
         body = b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body
         if response.status == 200:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import string
 import time
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ from ._wire import problem
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
+
+
+_FIRST = string.ascii_letters.encode() + b"\r\n"
 
 
 class StrictWSGIHandler(WSGIHandler):
@@ -42,9 +46,12 @@ class StrictWSGIHandler(WSGIHandler):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def read_requestline(self) -> str:
-        """Wait for a request, but not for ever."""
+        """Wait for a request, but not for ever; nothing at all ends the connection."""
         with gevent.Timeout(self.idle_seconds, ConnectionAbortedError):
-            self.rfile.peek(1)
+            first = self.rfile.peek(1)[:1]
+        if first and first not in _FIRST:
+            self._refuse(WRONG_METHOD)  # TLS, say, in which no line may ever end
+            return ""
         self._overdue = time.monotonic() + self.head_seconds
         with self._in_time():
             return super().read_requestline()

@@ -15,7 +15,7 @@ from skyhooks.gevent import Registry
 
 worker_class = "gevent"
 workers = 3
-wsgi_app = "gunicorn_web:app"
+wsgi_app = "gevent_gunicorn_web:app"
 
 app = Flask(__name__)
 registry = Registry(lease_seconds=2.0, heartbeat_seconds=0.5)
