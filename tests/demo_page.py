@@ -6,12 +6,13 @@ import http.client
 import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from commands import LIMIT_SECONDS, begin
+from skyhooks import Notifier
 from skyhooks._stores import open_store
 
 
@@ -126,3 +127,33 @@ class EventsTests:
                 assert len(list(store.hooks())) == 1
             wait_until(lambda: not list(store.hooks()))
             store.close()
+
+    def test_a_slow_browser_gets_all_in_order(self, name, room, tmp_path):
+        url = f"sqlite:///{tmp_path}/given.db?keep_bytes={1 << 30}"
+        with serving(room, "--store", url) as page, page.opened("/events", port=page.process(name)["port"]) as answer:
+            key, _, value = page.state["key"].partition("=")
+            with Notifier(url) as notifier:
+                for number in range(100):
+                    notifier.notify({key: value}, {"number": number, "ballast": "x" * 100_000})
+            told = [json.loads(line.removeprefix(b"data: ")) for line in data_lines(answer, 101)]
+        assert [one["data"]["number"] for one in told[1:]] == list(range(100))
+
+    def test_a_store_that_is_away_is_told(self, name, room, tmp_path):
+        with serving(room, "--store", f"sqlite:///{tmp_path}/given.db") as page:
+            for file in tmp_path.glob("given.db*"):
+                file.unlink()
+            status, reason = page.ask("GET", "/events", port=page.process(name)["port"])
+        assert (status, b"given.db" in reason) == (503, True)
+
+    def test_a_process_that_stops_ends_its_streams(self, name, room):
+        with ExitStack() as stack:
+            with serving(room) as page:
+                answer = stack.enter_context(page.opened("/events", port=page.process(name)["port"]))
+            assert b"event: hello" in answer.read()
+
+
+def data_lines(answer, count):
+    found = []
+    while len(found) < count and (line := answer.readline()):
+        found += [line] * line.startswith(b"data: ")
+    return found

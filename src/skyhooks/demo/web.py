@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from http import HTTPStatus
 
+from ..exceptions import InvalidCursor, StoreUnavailable
 from .events import MEDIA_TYPE, Hello, encode_hello
 from .orders import WebOrder
 
@@ -13,6 +15,8 @@ HOST = "127.0.0.1"
 HOSTS = (HOST, "localhost")
 REFUSAL = b"this is for the demo's own page"
 BACKLOG = 128
+FAULTS = (InvalidCursor, StoreUnavailable)
+"""What a subscription may be refused with."""
 
 
 def may_ask(host: str | None, origin: str | None, origins: Sequence[str]) -> bool:
@@ -34,6 +38,11 @@ def events_head(origin: str | None) -> dict[str, str]:
         "Cache-Control": "no-store",
         "Access-Control-Allow-Origin": origin or "null",
     }
+
+
+def status_of(fault: InvalidCursor | StoreUnavailable) -> HTTPStatus:
+    """Say whose fault it is; a page whose EventSource gave up asks again."""
+    return HTTPStatus.BAD_REQUEST if isinstance(fault, InvalidCursor) else HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def hello(order: WebOrder, framework: str, instance_id: str) -> bytes:

@@ -6,11 +6,10 @@ import asyncio
 from http import HTTPStatus
 
 from .._asyncio import Registry
-from ..exceptions import InvalidCursor
 from .events import encode_event
 from .http import Exchange, Server
 from .orders import HEARTBEAT_SECONDS, LEASE_SECONDS, Ready, WebOrder, read_web_order, say, when_parent_ends
-from .web import events_head, hello, since
+from .web import FAULTS, events_head, hello, since, status_of
 
 FRAMEWORK = "asyncio"
 
@@ -51,8 +50,8 @@ class Web:
                 await exchange.send(hello(self._order, FRAMEWORK, self._registry.instance_id))
                 async for what in stream:
                     await exchange.send(encode_event(what))
-        except InvalidCursor as error:
-            await exchange.answer(HTTPStatus.BAD_REQUEST, str(error).encode())
+        except FAULTS as fault:
+            await exchange.answer(status_of(fault), str(fault).encode())
 
 
 if __name__ == "__main__":

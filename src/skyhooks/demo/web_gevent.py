@@ -17,7 +17,6 @@ from gevent.os import tp_read
 from gevent.pywsgi import WSGIServer
 from gevent.timeout import with_timeout
 
-from ..exceptions import InvalidCursor
 from ..gevent import Registry, Subscription
 from .events import encode_event
 from .orders import (
@@ -30,7 +29,7 @@ from .orders import (
     say,
     when_parent_ends,
 )
-from .web import REFUSAL, events_head, hello, listening_socket, may_ask, since
+from .web import FAULTS, REFUSAL, events_head, hello, listening_socket, may_ask, since, status_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -65,8 +64,8 @@ class Web:
                 start_response(_line(HTTPStatus.OK), list(events_head(environ.get("HTTP_ORIGIN")).items()))
                 yield hello(self._order, FRAMEWORK, self._registry.instance_id)
                 yield from _events(stream)
-        except InvalidCursor as error:
-            yield from _answer(start_response, HTTPStatus.BAD_REQUEST, str(error).encode())
+        except FAULTS as fault:
+            yield from _answer(start_response, status_of(fault), str(fault).encode())
 
 
 def _events(stream: Subscription) -> Iterator[bytes]:
@@ -91,12 +90,17 @@ def main(order: WebOrder) -> None:
     ended = Event()
     when_parent_ends(order.scratch, ended.set, read=tp_read)
     with Registry(lease_seconds=LEASE_SECONDS, heartbeat_seconds=HEARTBEAT_SECONDS) as registry:
-        server = WSGIServer(listening_socket(order), Web(order, registry), log=None)
-        server.start()
-        say(Ready(FRAMEWORK, registry.instance_id))
-        ended.wait()
-        server.stop(timeout=0)
-        registry.stop(DRAIN_SECONDS)
+        serve(order, registry, ended)
+
+
+def serve(order: WebOrder, registry: Registry, ended: Event) -> None:
+    """Serve until that event."""
+    server = WSGIServer(listening_socket(order), Web(order, registry), log=None)
+    server.start()
+    say(Ready(FRAMEWORK, registry.instance_id))
+    ended.wait()
+    server.stop(timeout=0)
+    registry.stop(DRAIN_SECONDS)
 
 
 if __name__ == "__main__":

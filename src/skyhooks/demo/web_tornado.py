@@ -11,7 +11,6 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from ..exceptions import InvalidCursor
 from ..tornado import Registry
 from .events import encode_event
 from .orders import (
@@ -24,7 +23,7 @@ from .orders import (
     say,
     when_parent_ends,
 )
-from .web import REFUSAL, events_head, hello, may_ask, since
+from .web import FAULTS, REFUSAL, events_head, hello, may_ask, since, status_of
 
 FRAMEWORK = "tornado"
 
@@ -64,9 +63,9 @@ class EventsHandler(RequestHandler):
                 async for what in stream:
                     self.write(encode_event(what))
                     await self.flush()
-        except InvalidCursor as error:
-            self.set_status(HTTPStatus.BAD_REQUEST)
-            self.write(str(error))
+        except FAULTS as fault:
+            self.set_status(status_of(fault))
+            self.write(str(fault))
 
     async def _begin(self) -> None:
         for name, value in events_head(self.request.headers.get("Origin")).items():

@@ -15,7 +15,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
 
-from ..exceptions import InvalidCursor
 from ..twisted import Registry
 from .events import encode_event
 from .orders import (
@@ -28,7 +27,7 @@ from .orders import (
     say,
     when_parent_ends,
 )
-from .web import REFUSAL, events_head, hello, listening_socket, may_ask, since
+from .web import FAULTS, REFUSAL, events_head, hello, listening_socket, may_ask, since, status_of
 
 FRAMEWORK = "twisted"
 
@@ -77,9 +76,9 @@ class EventsResource(Resource):
                 async for what in stream:
                     await outlet.send(encode_event(what))
                 outlet.end()
-        except InvalidCursor as error:
-            request.setResponseCode(HTTPStatus.BAD_REQUEST)
-            request.write(str(error).encode())
+        except FAULTS as fault:
+            request.setResponseCode(status_of(fault))
+            request.write(str(fault).encode())
             request.finish()
 
 
