@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import os
+import socket
 import threading
 import time
 
 from twisted.internet import asyncioreactor
 
 if os.environ.get("SKYHOOKS_TEST_REACTOR") == "asyncio":
-    asyncioreactor.install(asyncio.SelectorEventLoop())
+    loop = asyncio.SelectorEventLoop()
+    asyncioreactor.install(loop)
+    atexit.register(loop.close)
 
 from twisted.internet import reactor  # installs the platform's own, where none was
+from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import blockingCallFromThread, deferToThread
@@ -22,7 +28,7 @@ BODY_SECONDS = 30.0
 CLEAN_SECONDS = 2.0
 
 
-class _Failures(list):
+class _Unhandled(list):
     """Observes Twisted's log for Deferreds whose failure nobody has handled."""
 
     def __call__(self, event):
@@ -30,14 +36,14 @@ class _Failures(list):
             self.append(event["log_failure"])
 
 
-unhandled = _Failures()
+unhandled = _Unhandled()
 _running = None
 
 
 def run(body, seconds=BODY_SECONDS):
-    """Run a coroutine on the reactor to its end, and see that it left nothing there; raise what it raised."""
+    """Run a coroutine on the reactor to its end, and see that it left nothing there; return or raise as it did."""
     _start()
-    blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(_clean(body, seconds)))
+    return blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(_clean(body, seconds)))
 
 
 def call(function, *args):
@@ -46,8 +52,26 @@ def call(function, *args):
     return blockingCallFromThread(reactor, function, *args)
 
 
+def on_reactor(test):
+    """Run a test that is a coroutine."""
+
+    @functools.wraps(test)
+    def runs(*args, **options):
+        run(test(*args, **options))
+
+    return runs
+
+
 async def sleep(seconds):
     await deferLater(reactor, seconds)
+
+
+async def until(condition, seconds=BODY_SECONDS):
+    """Wait until it is so."""
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, f"not so within {seconds:g} s"
+        await sleep(0.005)
 
 
 async def in_thread(function, *args):
@@ -68,20 +92,29 @@ def _start():
         started = threading.Event()
         reactor.callWhenRunning(started.set)
         reactor.suggestThreadPoolSize(30)
+        # Twisted binds getaddrinfo when it is imported; tests put another one into its place.
+        reactor.installNameResolver(GAIResolver(reactor, getaddrinfo=lambda *a, **k: socket.getaddrinfo(*a, **k)))
         _running = threading.Thread(target=reactor.run, kwargs={"installSignalHandlers": False}, daemon=True)
         _running.start()
+        atexit.register(_stop)
         assert started.wait(10)
+
+
+def _stop():
+    reactor.callFromThread(reactor.stop)
+    _running.join(10)
 
 
 async def _clean(body, seconds):
     before = _held()
     unhandled.clear()
-    await Deferred.fromCoroutine(body).addTimeout(seconds, reactor)
+    result = await Deferred.fromCoroutine(body).addTimeout(seconds, reactor)
     until = time.monotonic() + CLEAN_SECONDS
     while left := _held() - before:
         assert time.monotonic() < until, f"the reactor is not clean: {left}"
         await sleep(0.01)
     assert not unhandled, unhandled[0].getTraceback()
+    return result
 
 
 def _held():

@@ -32,7 +32,8 @@ _tornado_client _tornado_handler tornado
 _gevent_greenlets _gevent_operations _gevent_runtime _gevent_client _gevent_clients _gevent_listener _gevent_calls _gevent_stream
 _gevent_registry _gevent_notifier _gevent_app _gevent_handler gevent
 _twisted_reactor _twisted_deferred _twisted_threads _twisted_runtime _twisted_names _twisted_errors _twisted_tls _twisted_client
-_twisted_treq _twisted_listener _twisted_stream _twisted_registry _twisted_notifier _twisted_resource _twisted_site twisted
+_twisted_treq _twisted_listener _twisted_stream _twisted_registry _twisted_notifier _twisted_resource _twisted_site
+_twisted_log _twisted_service twisted
 """)
 """All modules but the packages behind them: each imports only from those before it. A new one is listed here, once."""
 

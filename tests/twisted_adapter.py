@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from treq.client import HTTPClient
-from twisted.internet import reactor
 from twisted.internet.defer import maybeDeferred
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 import reactor_thread
+from reactor_thread import reactor
 from skyhooks.testing import Adapter
 from skyhooks.twisted import Notifier, Registry, WebhookResource, harden
 

@@ -128,7 +128,7 @@ class _Network:
         to: Any = kind(self._reactor, address, endpoint.port, timeout=seconds)
         if endpoint.tls:
             to = wrapClientTLS(self._tls.creator(endpoint.host), to, cast("Any", self._reactor))
-        factory = Factory.forProtocol(partial(_Outbound, self._client))
+        factory = Factory.forProtocol(partial(_Outbound, self._client, tls=endpoint.tls))
         factory.noisy = False
         connecting: Deferred[Any] = to.connect(factory)
         self._connecting.add(connecting)
@@ -152,8 +152,9 @@ class _Network:
 class _Outbound(Protocol):
     """One connection to an instance."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, tls: bool) -> None:
         self._client = client
+        self._tls = tls
         self._handshake: Deferred[None] | None = None
         self._answer: Deferred[Answer] | None = None
         self._shaken = False
@@ -186,8 +187,11 @@ class _Outbound(Protocol):
         return self._lost is None and not self._transport.disconnecting
 
     def abort(self) -> None:
-        """Close at once."""
-        self._transport.abortConnection()
+        """Close at once; who has answered is spared the reset that Twisted makes of it."""
+        if self.http.reusable and not self._choked and not self._tls:
+            self._transport.loseConnection()
+        else:
+            self._transport.abortConnection()
 
     def shaken(self) -> Deferred[None]:
         """Wait for the end of the TLS handshake; fails as the connection does."""

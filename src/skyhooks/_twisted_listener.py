@@ -169,20 +169,24 @@ class _Inbound(Protocol):
 
     def close(self) -> None:
         """Let what is written flow, then close."""
+        self._ending = True
         self.http.eof()
         self._transport.unregisterProducer()
         self._transport.loseConnection()
 
     def abort(self) -> None:
-        """Close at once."""
-        self._transport.abortConnection()
+        """Close at once; who is idle is spared the reset that Twisted makes of it."""
+        if self.http.idle and self._listener.half_closes and not self._ending:
+            self.close()
+        else:
+            self._transport.abortConnection()
 
     def _end(self) -> None:
         """End a connection; a peer that was refused gets time to read why (RFC 9112, section 9.6)."""
         if self._ending:
             return
-        self._ending = True
         if self.http.lingering and self._listener.half_closes:
+            self._ending = True
             self._transport.unregisterProducer()
             self._transport.loseWriteConnection()
         else:

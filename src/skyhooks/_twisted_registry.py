@@ -126,6 +126,11 @@ class Registry:
         return self.stop()
 
     @property
+    def reactor(self) -> Reactor:
+        """The reactor that it runs on: the one that was given, else the process's."""
+        return self._world.reactor
+
+    @property
     def url(self) -> str | None:
         """Where jobs POST to this process; None in pull mode."""
         return self._life.core.url

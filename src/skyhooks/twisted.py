@@ -14,7 +14,17 @@ from ._registration import Registration
 from ._twisted_notifier import Notifier, Submission
 from ._twisted_registry import Registry
 from ._twisted_resource import WebhookResource
+from ._twisted_service import RegistryService
 from ._twisted_site import harden
 from ._twisted_stream import Subscription
 
-__all__ = ["Notifier", "Registration", "Registry", "Submission", "Subscription", "WebhookResource", "harden"]
+__all__ = [
+    "Notifier",
+    "Registration",
+    "Registry",
+    "RegistryService",
+    "Submission",
+    "Subscription",
+    "WebhookResource",
+    "harden",
+]

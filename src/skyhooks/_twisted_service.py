@@ -1,0 +1,94 @@
+"""A registry as a service, started and stopped with the application that `twistd` runs."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.application.internet import backoffPolicy
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ._twisted_deferred import Shared
+from ._twisted_log import TwistedHandler, bridge, unbridge
+from ._twisted_registry import Registry
+from .exceptions import StoreUnavailable
+
+log = Logger("skyhooks")
+
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 30.0
+
+
+class RegistryService(Service):
+    """Starts a registry with its application, and has it leave within `drain_seconds` when that stops.
+
+    While the store is away it keeps trying, and says so. Anything else that keeps a registry from starting is a fault
+    that time does not mend, such as a URL that reaches another process too: it is logged as critical, and ends the
+    process, because one that nobody can ring would look healthy to whoever supervises it. Override `startFailed` to
+    decide otherwise.
+
+    Where nothing listens to stdlib's `logging`, what skyhooks tells it goes to twisted.logger, as long as this runs.
+    """
+
+    name = "skyhooks"
+
+    def __init__(self, registry: Registry, *, drain_seconds: float = 10) -> None:
+        self.registry = registry
+        self._drain_seconds = drain_seconds
+        self._starting: Deferred[None] = succeed(None)
+        self._started: Shared[None] = Shared()
+        self._handler: TwistedHandler | None = None
+
+    def startService(self) -> None:
+        """Begin to start the registry; `whenStarted` tells when it runs."""
+        super().startService()
+        self._handler = bridge()
+        self._starting = Deferred.fromCoroutine(self._start()).addErrback(self._failed)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop the registry; fires when it has left."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    def whenStarted(self) -> Deferred[None]:
+        """Wait until the registry runs, and takes registrations; fails as it does."""
+        return self._started.wait()
+
+    def startFailed(self, failure: Failure) -> None:
+        """Log why the registry cannot start, and stop the reactor."""
+        log.failure("the skyhooks registry cannot start, and this process ends with it", failure)
+        reactor = self.registry.reactor
+        reactor.callWhenRunning(reactor.stop)
+
+    async def _start(self) -> None:
+        delay = backoffPolicy(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        attempt = 0
+        while not await self._is_started(seconds := delay(attempt)):
+            await deferLater(cast("Any", self.registry.reactor), seconds)
+            attempt += 1
+        self._started.fire(None)
+
+    async def _is_started(self, retry_seconds: float) -> bool:
+        try:
+            await self.registry.start()
+        except StoreUnavailable as error:
+            waiting = "the skyhooks registry cannot start without its store ({error}); again in {seconds:.0f} s"
+            log.critical(waiting, error=error, seconds=retry_seconds)
+            return False
+        return True
+
+    async def _stop(self) -> None:
+        self._starting.cancel()
+        await self._starting
+        await self.registry.stop(self._drain_seconds)
+        if self._handler is not None:
+            unbridge(self._handler)
+            self._handler = None
+
+    def _failed(self, failure: Failure) -> None:
+        self._started.fire(failure)
+        if not failure.check(CancelledError):
+            self.startFailed(failure)
