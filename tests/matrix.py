@@ -32,11 +32,13 @@ class Way(NamedTuple):
     client: str
 
 
+MOUNTED = {"tornado": "MountedHandler", "gevent": "MountedApp", "twisted": "MountedResource"}
+CLIENTS = {"tornado": "TornadosClient", "gevent": "Session", "twisted": "Treq"}
 WAYS = {
     f"test_{world}.Test{rung}{client}": Way(world, listener, sender)
-    for world, framework in (("tornado", "TornadosClient"), ("gevent", "RequestsSession"), ("twisted", "TreqsClient"))
-    for rung, listener in (("OwnListener", "own"), ("MountedHandler", "mounted"))
-    for client, sender in (("OwnClient", "own"), (framework, "theirs"))
+    for world in CLIENTS
+    for rung, listener in (("OwnListener", "own"), (MOUNTED[world], "mounted"))
+    for client, sender in (("OwnClient", "own"), (CLIENTS[world], "theirs"))
 } | {
     "test_asyncio.TestAsyncio": Way("asyncio", "own", "own"),
     "test_blocking.TestBlocking": Way("asyncio", "own", "blocking"),
