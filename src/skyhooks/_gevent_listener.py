@@ -13,6 +13,7 @@ from gevent.event import Event
 from gevent.server import StreamServer
 
 from ._answering import BACKLOG, CLOSE_SECONDS, MAX_CONNECTIONS, SWEEP_SECONDS, Accepted, Answering, Receive
+from ._gevent_fork import ForkWatch
 from ._http import HEAD_SECONDS, Request
 from ._http import Event as HttpEvent
 
@@ -41,6 +42,7 @@ class Listener:
         self._connections: Accepted[_Inbound] = Accepted(max_connections)
         self._server: StreamServer | None = None
         self._sweeper: Greenlet[..., None] | None = None
+        self._fork_watch: ForkWatch | None = None
         self._emptied = Event()
         self._port = 0
 
@@ -56,6 +58,7 @@ class Listener:
         self._server = StreamServer(listening, self._serve, spawn=gevent.spawn_raw)  # type: ignore[call-overload]  # the stubs know only keyword arguments for it
         self._server.start()
         self._sweeper = gevent.spawn(self._sweep_for_ever)
+        self._fork_watch = ForkWatch(self._forget)
 
     @property
     def port(self) -> int:
@@ -64,12 +67,8 @@ class Listener:
 
     async def close(self) -> None:
         """Accept nothing more, let written answers flow for a second at most, close all connections. Twice is fine."""
-        server, self._server = self._server, None
-        if server is None:
+        if not self._stop_accepting():
             return
-        server.close()
-        if self._sweeper is not None:
-            self._sweeper.kill(block=False)
         for connection in self._connections:
             connection.close()
         self._wait_until_empty(CLOSE_SECONDS)
@@ -78,6 +77,23 @@ class Listener:
         self._wait_until_empty(CLOSE_SECONDS)
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _stop_accepting(self) -> bool:
+        server, self._server = self._server, None
+        if server is None:
+            return False
+        server.close()
+        if self._sweeper is not None:
+            self._sweeper.kill(block=False)
+        if self._fork_watch is not None:
+            self._fork_watch.close()
+        return True
+
+    def _forget(self) -> None:
+        """In a forked child: leave to the parent what is the parent's, and close the copies."""
+        self._stop_accepting()
+        for connection in self._connections:
+            connection.abort()
 
     def _serve(self, sock: Any, _: object) -> None:
         connection = _Inbound(sock, self._answering, self._clock)

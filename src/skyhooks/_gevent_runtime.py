@@ -14,6 +14,7 @@ from gevent import Greenlet, monkey
 from gevent.event import AsyncResult
 
 from ._driver import run
+from ._gevent_fork import ForkWatch
 from ._gevent_greenlets import Background, Ended
 from ._gevent_operations import Operations
 from ._values import Answer, Post
@@ -79,6 +80,7 @@ class GeventRuntime:
         self._operations = Operations(store)
         self._tasks: set[Background] = set()
         self._closing = False
+        self._fork_watch = ForkWatch(self._forget)
 
     def token(self) -> str:
         """Draw 32 hexadecimal digits."""
@@ -137,16 +139,25 @@ class GeventRuntime:
 
     async def close(self) -> None:
         """Kill what runs, and wait for it; then close client, threads and the store."""
-        self._closing = True
-        running = [greenlet for greenlet in (*self._tasks, *self._callers) if greenlet is not gevent.getcurrent()]
-        gevent.killall(running, block=False)
-        gevent.joinall(running, timeout=KILL_SECONDS)
+        gevent.joinall(self._kill(), timeout=KILL_SECONDS)
         self._client.close()
         try:
             self._operations.call(self._store.close)
         except StoreUnavailable as error:
             log.warning("the store could not be closed in time: %s", error)
         self._operations.close()
+
+    def _kill(self) -> list[Greenlet[..., Any]]:
+        self._closing = True
+        self._fork_watch.close()
+        running = [greenlet for greenlet in (*self._tasks, *self._callers) if greenlet is not gevent.getcurrent()]
+        gevent.killall(running, block=False)
+        return running
+
+    def _forget(self) -> None:
+        """In a forked child: what runs here runs in the parent, and must not be done twice."""
+        self._kill()
+        self._client.close()
 
 
 def check_patched() -> None:
