@@ -126,13 +126,17 @@ class TwistedTask:
         if coroutine is not None:
             coroutine.close()
             self._end(None)
-        elif self._deferred is not None:
-            self._turns.later(self._deferred.cancel)
+        else:
+            self._turns.later(self._cancel)
 
     def _start(self) -> None:
         coroutine, self._coroutine = self._coroutine, None
         if coroutine is not None:
             self.follow(outside(coroutine), _log_failure)
+
+    def _cancel(self) -> None:
+        if self._deferred is not None:
+            self._deferred.cancel()
 
     def _end(self, _: object) -> None:
         self._forget(self)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from ._twisted_deferred import inside
@@ -44,16 +43,15 @@ class StoreThreads:
         """
         if self._instant:
             return function(*args)
-        work: Deferred[T] = Deferred()
-
-        def run() -> T | None:
-            return None if work.called else function(*args)  # called: given up before a thread was free
-
-        def ran(success: bool, result: Any) -> None:
-            self._reactor.callFromThread(work.callback if success else work.errback, result)
-
-        self._started().callInThreadWithCallback(ran, run)
-        return await inside(work.addTimeout(STORE_SECONDS, cast("Any", self._reactor), _overdue))
+        pool = self._started()
+        work: _Work[T] = _Work(function, args)
+        overdue = self._reactor.callLater(STORE_SECONDS, work.deliver)
+        try:
+            pool.callInThreadWithCallback(lambda *result: self._arrived(work, *result), work.run)
+            return await inside(work.answer)
+        finally:
+            if overdue.active():
+                overdue.cancel()
 
     async def close(self) -> None:
         """Let what runs come to its end, then end the threads and close the store, without blocking the reactor."""
@@ -76,6 +74,11 @@ class StoreThreads:
             self._trigger = self._reactor.addSystemEventTrigger("during", "shutdown", self._end)
         return self._pool
 
+    def _arrived(self, work: _Work[T], success: bool, result: Any) -> None:
+        """Take what a thread has for the reactor; in that thread."""
+        work.result = (success, result)
+        self._reactor.callFromThread(work.deliver)
+
     def _end(self) -> None:
         self._closed = True
         if self._pool is not None:
@@ -83,7 +86,28 @@ class StoreThreads:
         self._store.close()
 
 
-def _overdue(result: Any, seconds: float) -> Any:
-    if isinstance(result, Failure):
-        raise StoreUnavailable(f"the store took longer than {seconds:g} s")
-    return result
+class _Work(Generic[T]):
+    """One operation, between a thread and the reactor."""
+
+    def __init__(self, function: Callable[..., T], args: tuple[object, ...]) -> None:
+        self.answer: Deferred[T] = Deferred()
+        self.result: tuple[bool, Any] | None = None
+        self._function = function
+        self._args = args
+
+    def run(self) -> T | None:
+        """Run it, unless it was given up before a thread was free."""
+        return None if self.answer.called else self._function(*self._args)
+
+    def deliver(self) -> None:
+        """Give the result to whoever waits; where there is none yet, its time is over.
+
+        A reactor that was busy for so long may come to the time's end before it comes to what has arrived meanwhile.
+        """
+        if self.answer.called:
+            return
+        if self.result is None:
+            self.answer.errback(StoreUnavailable(f"the store took longer than {STORE_SECONDS:g} s"))
+        else:
+            success, result = self.result
+            (self.answer.callback if success else self.answer.errback)(result)
