@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectingCancelledError, ConnectionDone
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -19,7 +19,7 @@ from ._http import ClientConnection
 from ._policy import MAX_CONNECTIONS
 from ._resolver import Addresses
 from ._twisted_deferred import Cancelled, inside, within
-from ._twisted_errors import os_error
+from ._twisted_errors import is_cancelled, os_error
 from ._twisted_names import resolve
 from ._twisted_reactor import Reactor, Transport, Turns
 from ._twisted_runtime import TwistedFuture
@@ -104,11 +104,11 @@ class _Network:
             raise ConnectionAbortedError("this client has been closed")
         try:
             connection = await self._open(address, endpoint, seconds)
-        except ConnectingCancelledError as error:
+        except Exception as error:
             if self._closed:
                 raise ConnectionAbortedError("this client has been closed") from error
-            raise Cancelled from error
-        except Exception as error:
+            if is_cancelled(error):
+                raise Cancelled from error
             raise os_error(error, endpoint.host) from error
         if endpoint.tls:
             await self._shake_hands(connection, endpoint.host)

@@ -9,17 +9,32 @@ import ssl
 
 from OpenSSL import SSL
 from service_identity import VerificationError
-from twisted.internet.error import ConnectError, ConnectionClosed, ConnectionDone, DNSLookupError
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionClosed,
+    ConnectionDone,
+    DNSLookupError,
+)
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.web.client import RequestGenerationFailed, RequestTransmissionFailed, ResponseFailed
 
 from ._faults import no_connection
 
+_Cancelled = (CancelledError, ConnectingCancelledError)
 _Wrapped = (ResponseFailed, RequestTransmissionFailed, RequestGenerationFailed)
 
 
 class NotHttp(Exception):
     """What came was no answer."""
+
+
+def is_cancelled(error: Exception) -> bool:
+    """Tell whether an attempt failed because it was cancelled; not all of Twisted says so in the same way."""
+    if isinstance(error, _Wrapped):
+        return any(isinstance(reason.value, _Cancelled) for reason in error.reasons)
+    return isinstance(error, _Cancelled)
 
 
 def os_error(error: Exception, host: str) -> Exception:

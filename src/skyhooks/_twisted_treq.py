@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, Protocol, cast
 
 from treq.client import HTTPClient
@@ -17,8 +18,8 @@ from zope.interface import implementer
 from ._faults import fault_of, timed_out
 from ._http import MAX_ANSWER_BYTES
 from ._policy import MAX_CONNECTIONS
-from ._twisted_deferred import inside, within
-from ._twisted_errors import NotHttp, os_error
+from ._twisted_deferred import Cancelled, inside, within
+from ._twisted_errors import NotHttp, is_cancelled, os_error
 from ._twisted_names import resolve
 from ._twisted_reactor import Reactor
 from ._unpinned import check_all
@@ -89,6 +90,8 @@ class TreqClient:
             )
             body = await inside(_read(response))
         except Exception as error:
+            if is_cancelled(error):
+                raise Cancelled from error
             raise os_error(error, endpoint.host) from error
         return Answer(
             status=response.code,
@@ -137,7 +140,7 @@ class _Reader(protocol.Protocol):
         if reason.check(ResponseDone, PotentialDataLoss):
             self._done()
         else:
-            self.body.errback(reason)
+            self.body.errback(ConnectionResetError(errno.ECONNRESET, "the connection ended within the answer"))
 
     def _done(self) -> None:
         self.body.callback(b"".join(self._pieces))
