@@ -151,6 +151,31 @@ def test_killed_caller_lets_the_operation_end_and_gives_its_turn_back(runtime):
     assert len(ended) == 4  # those whose turn had come
 
 
+def test_turns_come_in_the_order_in_which_they_were_asked_for(runtime):
+    order = []
+
+    def work(number):
+        for _ in range(3):
+            run(runtime.call(native_sleep, 0.001))
+            order.append(number)
+
+    gevent.joinall([gevent.spawn(work, number) for number in range(12)], raise_error=True)
+    assert all(max(order[:end].count(one) for one in range(12)) <= end // 8 + 1 for end in range(1, 36))
+
+
+def test_turn_that_comes_to_a_killed_caller_goes_to_the_next(runtime):
+    def first():
+        run(runtime.call(native_sleep, 0.05))
+        gevent.killall(waiting[:4], block=False)
+
+    firsts = [gevent.spawn(first) for _ in range(4)]
+    gevent.sleep(0)
+    waiting = [gevent.spawn(attempt, runtime, native_ident) for _ in range(5)]
+    gevent.joinall([*firsts, *waiting])
+    assert not isinstance(waiting[4].value, (StoreUnavailable, gevent.GreenletExit))
+    assert run(runtime.call(native_ident)) != native_ident()
+
+
 def test_answer_that_came_while_the_hub_was_busy_is_not_thrown_away(runtime, monkeypatch):
     monkeypatch.setattr("skyhooks._gevent_operations.STORE_SECONDS", 0.2)
     call = gevent.spawn(run, runtime.call(native_ident))

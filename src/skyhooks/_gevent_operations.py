@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
 import gevent
 from gevent.event import AsyncResult
-from gevent.lock import Semaphore
 from gevent.threadpool import ThreadPool
 
 from ._gevent_greenlets import Ended
@@ -30,7 +30,7 @@ class Operations:
     def __init__(self, store: Store) -> None:
         self._instant = getattr(store, "instant", False)
         self._start = self._in_greenlet if getattr(store, "cooperative", False) else self._in_thread
-        self._turns = Semaphore(THREADS)
+        self._turns = _Turns(THREADS)
         self._pool: ThreadPool | None = None
 
     def call(self, function: Callable[..., T], /, *args: object) -> T:
@@ -62,13 +62,50 @@ class Operations:
 
     def _in_thread(self, deadline: float, function: Callable[..., T], *args: object) -> AsyncResult[Ended[T]]:
         # The pool has turns of its own, but no limit to how long they are waited for.
-        if not self._turns.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        if not self._turns.take(max(0.0, deadline - time.monotonic())):
             raise _too_long()
         if self._pool is None:
             self._pool = ThreadPool(THREADS)
         work: AsyncResult[Ended[T]] = self._pool.spawn(Ended, function, *args)
-        work.rawlink(lambda _: self._turns.release())
+        work.rawlink(lambda _: self._turns.give_back())
         return work
+
+
+class _Turns:
+    """First come, first served; gevent's semaphores let whoever comes at the right moment go before all who wait."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: deque[AsyncResult[None]] = deque()
+
+    def take(self, seconds: float) -> bool:
+        """Wait for a turn; False when the time ran out first."""
+        if self._free:
+            self._free -= 1
+            return True
+        turn: AsyncResult[None] = AsyncResult()
+        self._waiting.append(turn)
+        try:
+            turn.wait(seconds)
+        except BaseException:
+            self._leave(turn)
+            raise
+        if not turn.ready():
+            self._leave(turn)
+        return turn.ready()
+
+    def give_back(self) -> None:
+        """Let the next one have a turn that was taken."""
+        if self._waiting:
+            self._waiting.popleft().set()
+        else:
+            self._free += 1
+
+    def _leave(self, turn: AsyncResult[None]) -> None:
+        if turn.ready():
+            self.give_back()
+        else:
+            self._waiting.remove(turn)
 
 
 def _too_long() -> StoreUnavailable:
