@@ -40,13 +40,14 @@ class RegistryService(Service):
         self._drain_seconds = drain_seconds
         self._starting: Deferred[None] = succeed(None)
         self._started: Shared[None] = Shared()
+        self._failure: Failure | None = None
         self._handler: TwistedHandler | None = None
 
     def startService(self) -> None:
         """Begin to start the registry; `whenStarted` tells when it runs."""
         super().startService()
         self._handler = bridge()
-        self._starting = Deferred.fromCoroutine(self._start()).addErrback(self._failed)
+        self._starting = Deferred.fromCoroutine(self._start()).addErrback(self._failed).addCallback(self._tell)
 
     def stopService(self) -> Deferred[None]:
         """Stop the registry; fires when it has left."""
@@ -69,7 +70,6 @@ class RegistryService(Service):
         while not await self._is_started(seconds := delay(attempt)):
             await deferLater(cast("Any", self.registry.reactor), seconds)
             attempt += 1
-        self._started.fire(None)
 
     async def _is_started(self, retry_seconds: float) -> bool:
         try:
@@ -89,6 +89,9 @@ class RegistryService(Service):
             self._handler = None
 
     def _failed(self, failure: Failure) -> None:
-        self._started.fire(failure)
+        self._failure = failure
         if not failure.check(CancelledError):
             self.startFailed(failure)
+
+    def _tell(self, _: None) -> None:
+        self._started.fire(self._failure)
