@@ -259,7 +259,9 @@ this by themselves; where none runs for long, a cron job may.""",
 
 def _add_store(add: _Add) -> None:
     parser = add("store", usage="skyhooks store renew-epochs [OPTION]…", description="Tend the store itself.")
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True, parser_class=_Parser)
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", title="actions", required=True, parser_class=_Parser
+    )
     renew = actions.add_parser(
         "renew-epochs",
         usage="skyhooks store renew-epochs [--json] [--store URL]",
