@@ -1,20 +1,12 @@
-"""The MongoDB of the tests: one that is named, a mongod on PATH, or mongo-java-server; ours are started and killed.
-
-`python tests/mongodb_server.py` builds the last one, where it is needed; that takes Java 17, Maven and Maven Central,
-once. The jars are kept in the user's cache directory, under the hash of what they are built from.
-"""
+"""The MongoDB of the tests: one that is named, a mongod on PATH, or mongo-java-server; ours are started and killed."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
 import time
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -22,12 +14,11 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from mongodb_build import build, is_built
 from processes import free_port
 
 VARIABLE = "SKYHOOKS_TEST_MONGODB"
-SOURCES = Path(__file__).with_name("mongodb")
 START_SECONDS = 60.0
-BUILD_SECONDS = 900.0
 
 
 class Server:
@@ -257,33 +248,3 @@ def three(tmp_path):
     """A replica set for one test, which may kill its members."""
     with replica_set(tmp_path) as server:
         yield server
-
-
-def home():
-    content = b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir()))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "skyhooks" / f"mongodb-test-server-{hashlib.sha256(content).hexdigest()[:16]}"
-
-
-def is_built():
-    return (home() / "server.jar").exists()
-
-
-def build():
-    """Build mongo-java-server with Maven, unless that was done before; return where it is."""
-    if is_built():
-        return home()
-    home().parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home().parent) as work:
-        target = Path(work) / "home"
-        command = ["mvn", "-q", "-B", "-f", str(SOURCES / "pom.xml"), f"-Dserver.home={target}", "package"]
-        subprocess.run(command, check=True, timeout=BUILD_SECONDS, stdin=subprocess.DEVNULL)
-        try:
-            target.rename(home())
-        except OSError:
-            assert is_built()  # another process was faster
-    return home()
-
-
-if __name__ == "__main__":
-    sys.exit(build() is None)
