@@ -274,6 +274,20 @@ def test_before_the_start_and_after_the_stop_it_is_503(tmp_path):
     assert (status, headers["retry-after"], b"draining" in body) == (503, "1", True)
 
 
+def test_timeout_of_whoever_calls_the_application_is_his(registry):
+    def hurried(environ, start_response):
+        try:
+            with gevent.Timeout(0.1):
+                return WebhookApp(registry)(environ, start_response)
+        except gevent.Timeout:
+            start_response("504 Gateway Timeout", [("content-length", "0"), ("connection", "close")])
+            return []
+
+    with serving(hurried) as address, socket.create_connection(address, SECONDS) as sock:
+        sock.sendall(PLAIN[:-1])
+        assert read_answer(sock)[0] == 504
+
+
 # -- around it ----------------------------------------------------------------------------------------
 
 

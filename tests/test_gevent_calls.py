@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import gevent
 import pytest
 from gevent.event import Event
@@ -292,3 +295,67 @@ def test_killed_registration_is_none(registry, store):
     gevent.sleep(0)
     gevent.killall(greenlets)
     assert registry.notify(KEY, 1).reached == 0
+
+
+# -- streams ------------------------------------------------------------------------------------------
+
+
+def test_stream_knows_where_it_is_before_and_after_it_is_read(registry):
+    with registry.subscribe(KEY) as stream:
+        at_first = stream.cursor
+        registry.notify(KEY, 1)
+        assert next(stream).cursor == stream.cursor != at_first
+    with registry.subscribe(KEY, since=at_first) as again:
+        assert again.cursor == at_first
+        assert next(again).data == 1
+
+
+def test_stream_that_is_misused_says_how_it_is_used(registry):
+    stream = registry.subscribe(KEY)
+    with pytest.raises(NotStarted, match=r"with registry\.subscribe"):
+        next(stream)
+    with stream, pytest.raises(RuntimeError, match=r"call registry\.subscribe\(\) again"):
+        stream.__enter__()
+    with pytest.raises(ValueError, match="max_pending"):
+        registry.subscribe(KEY, max_pending=0)
+
+
+def test_stream_ends_when_the_registry_stops(store):
+    registry = Registry(store)
+    registry.start()
+    with registry.subscribe(KEY) as stream:
+        reader = gevent.spawn(list, stream)
+        registry.notify(KEY, 1)
+        registry.stop(drain_seconds=0.2)
+        assert [item.data for item in reader.get(timeout=SECONDS)] == [1]
+
+
+def test_greenlet_that_on_error_returns_is_adopted(store, caplog):
+    def fails(*_):
+        raise LookupError("nothing")
+
+    with Registry(store, on_error=lambda *_: gevent.spawn(fails)) as registry:
+        registry.register(KEY, fails)
+        registry.notify(KEY, 1)
+        gevent.sleep(0.05)
+    assert "on_error itself failed" in caplog.text
+
+
+ENDS = """
+from gevent import monkey; monkey.patch_all()
+import gevent, sys
+from skyhooks.gevent import Registry
+
+def leave(_):
+    raise SystemExit(7)
+
+with Registry(sys.argv[1]) as registry:
+    registry.register({"account": 42}, leave)
+    registry.notify({"account": 42}, 1)
+    gevent.sleep(10)
+"""
+
+
+def test_system_exit_in_a_callback_ends_the_program_as_in_any_greenlet(store):
+    done = subprocess.run([sys.executable, "-c", ENDS, store], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 7

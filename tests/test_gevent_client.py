@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+
 import gevent
 import pytest
 from gevent.event import Event
@@ -93,5 +96,23 @@ class TestClient(ClientConformance):
             attempt = gevent.spawn(client.client.post, post(peer.url))
             assert asked.wait(SECONDS)
             client.close()
-            assert attempt.get(timeout=SECONDS).fault is not None
+            assert attempt.get(timeout=SECONDS).fault is Fault.RESET
         assert client.post_all([post(peer.url)])[0].fault is Fault.RESET
+
+    def test_answer_that_is_reset_is_a_reset(self, client):
+        def script(sock, number):
+            read_request(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        with Peer(script) as peer:
+            [answer] = client.post_all([post(peer.url)])
+        assert answer.fault is Fault.RESET
+
+    def test_request_that_is_cut_off_while_it_is_sent_is_a_reset(self, client):
+        def script(sock, number):
+            sock.recv(1000)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        with Peer(script) as peer:
+            [answer] = client.post_all([post(peer.url, b"x" * 20_000_000)])
+        assert answer.fault is Fault.RESET

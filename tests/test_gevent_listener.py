@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from listener_conformance import ListenerConformance
-from peers import SECONDS
+from listener_conformance import PLAIN, ListenerConformance
+from peers import SECONDS, is_closed, read_answer
 from skyhooks._driver import run
 from skyhooks._gevent_listener import Listener
 from skyhooks._http import Response
@@ -68,3 +68,11 @@ class TestListener(ListenerConformance):
     def test_address_that_is_taken_is_told(self, served):
         with pytest.raises(OSError, match="in use"):
             Served().start(served.listener.port)
+
+    def test_what_comes_behind_a_refused_request_is_not_received(self):
+        refused = Response(401, b"{}", "application/problem+json")
+        with Served(lambda headers, body: refused) as served, served.connect() as sock:
+            sock.sendall(PLAIN * 3)
+            assert read_answer(sock)[0] == 401
+            assert is_closed(sock)
+        assert len(served.requests) == 1

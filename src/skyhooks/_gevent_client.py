@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from select import POLLIN
 from typing import Any
@@ -105,12 +106,10 @@ class _Outbound:
     async def exchange(self, post: Post, endpoint: Endpoint) -> Answer:
         """Send a request and read its answer, which may come before the request has been sent to its end."""
         data = self._http.request(post, endpoint.host_header, endpoint.target)
-        try:
+        with contextlib.suppress(ConnectionError):  # why it was not wanted may be there to be read
             sent = self._sock.send(data)  # blocks only where there is no room at all, which an idle connection has
             if sent < len(data):
                 self._sender = gevent.spawn(_send, self._sock, memoryview(data)[sent:])
-        except ConnectionError:
-            sent = 0  # why it was not wanted may be there to be read
         while True:
             answer = self._receive()
             if answer is not None:
