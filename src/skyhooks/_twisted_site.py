@@ -49,9 +49,11 @@ class _Channel(HTTPChannel):
         super().__init__()
         self._registry = registry
         self._webhook_path = path
-        self._limit: Timer | None = None
         self._between = True
         self._refused = False
+        self._seconds: float | None = None
+        self._part = self._part_in_time = 0
+        self._limit: Timer | None = None
 
     # -- a request's way --------------------------------------------------------------------------
 
@@ -60,6 +62,7 @@ class _Channel(HTTPChannel):
             return  # read and dropped: what nobody reads becomes a reset, which takes the answer along
         self._begin()
         super().dataReceived(data)
+        self._keep_time()
 
     def lineReceived(self, line: bytes) -> None:
         if self._refused:
@@ -76,14 +79,13 @@ class _Channel(HTTPChannel):
         return super().lineLengthExceeded(line)
 
     def allHeadersReceived(self) -> None:
-        self._bound(None)
-        if self._is_ours():
-            refusal = self._judge()
-            if refusal is not None:
-                self._refuse(refusal)
-                return
-            self._bound(BODY_SECONDS)
-        super().allHeadersReceived()
+        ours = self._is_ours()
+        refusal = self._judge() if ours else None
+        if refusal is not None:
+            self._refuse(refusal)
+        else:
+            self._enter(BODY_SECONDS if ours else None)
+            super().allHeadersReceived()
 
     def rawDataReceived(self, data: bytes) -> None:
         if self._refused:
@@ -98,15 +100,17 @@ class _Channel(HTTPChannel):
         if self._is_ours() and self._is_too_long():
             self._refuse(TOO_LARGE)
             return
-        self._bound(None)
+        self._enter(None)
         super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
         self._between = True
         super().requestDone(request)
+        self._keep_time()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._bound(None)
+        self._enter(None)
+        self._keep_time()
         super().connectionLost(reason)
 
     # -- inside -----------------------------------------------------------------------------------
@@ -114,7 +118,7 @@ class _Channel(HTTPChannel):
     def _begin(self) -> None:
         if self._between:
             self._between = False
-            self._bound(HEAD_SECONDS)
+            self._enter(HEAD_SECONDS)
 
     @property
     def _target(self) -> bytes:
@@ -152,7 +156,7 @@ class _Channel(HTTPChannel):
             return
         self._refused = True
         self.setTimeout(None)
-        self._bound(LINGER_SECONDS)
+        self._enter(LINGER_SECONDS)
         if self._command == b"HEAD":
             refusal = msgspec.structs.replace(refusal, head_only=True)
         transport = cast("Transport", self.transport)
@@ -168,10 +172,17 @@ class _Channel(HTTPChannel):
         answering.tick(time.time())
         return answering.answer(answering.connection(0.0), refusal)[0]
 
-    def _bound(self, seconds: float | None) -> None:
-        """Close the connection after so many seconds, if nothing else is said until then."""
+    def _enter(self, seconds: float | None) -> None:
+        """Begin a part of a request's way, which may take so long."""
+        self._part += 1
+        self._seconds = seconds
+
+    def _keep_time(self) -> None:
+        """Close the connection when the part that it is in has taken too long; most are over within one read."""
+        if self._part_in_time == self._part:
+            return
+        self._part_in_time = self._part
         if self._limit is not None and self._limit.active():
             self._limit.cancel()
-        self._limit = (
-            None if seconds is None else self.callLater(seconds, cast("Transport", self.transport).abortConnection)
-        )
+        abort = cast("Transport", self.transport).abortConnection
+        self._limit = None if self._seconds is None else self.callLater(self._seconds, abort)
