@@ -39,6 +39,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     with _deployment(options.url) as (url, version):
+        with closing(open_store(f"{url}{uuid4().hex}")) as store:
+            _one_key(store, 100, 200, 10)  # a server that has just started is slow
         print(f"\nMongoDB, {version}; a second's publishes, median of {options.rounds} runs\n")
         print(f"  {'one key whose log holds':<28}{'one at a time':>16}{'by ' + str(BATCH):>12}{'catch up 1':>14}")
         for size in BYTES:

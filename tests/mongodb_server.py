@@ -103,7 +103,7 @@ class JavaServer(OwnServer):
 
     def _spawn(self):
         home = build()
-        command = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx1g"]
+        command = ["java", "-XX:+UseSerialGC", "-Xmx1g"]
         command += ["-cp", f"{home}/server.jar:{home}/lib/*", "TestServer"]
         command += [str(self._folder / "store.mv"), str(self.port)]
         return subprocess.Popen(
