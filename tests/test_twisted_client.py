@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 
@@ -153,6 +154,13 @@ class TestClient(ClientConformance):
             client.close()
         assert served.url.startswith("https://127.0.0.1:")
         assert answer.status == 200
+
+    def test_host_that_can_be_no_name_in_a_certificate_is_told(self, client, monkeypatch):
+        with Served() as served:
+            address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address])
+            [answer] = client.post_all([post(f"https://my_host:{served.listener.port}/")])
+        assert answer.fault is Fault.DNS
 
     def test_ipv6_addresses_are_called(self):
         client = self.open(UrlPolicy())

@@ -77,7 +77,7 @@ def mounted(registry, *, hardened=True, speed=1.0):
         root.putChild(b"webhook", WebhookResource(registry))
         root.putChild(b"page", Page())
         site = Site(root, reactor=Clock(speed))
-        return reactor.listenTCP(0, harden(site, registry) if hardened else site, interface="127.0.0.1")
+        return reactor.listenTCP(0, harden(site, registry, b"/webhook") if hardened else site, interface="127.0.0.1")
 
     port = reactor_thread.call(serve)
     try:
@@ -383,6 +383,11 @@ def test_htp_a_site_that_is_not_hardened_refuses_late_but_the_same(data, status)
     assert not registry.received
 
 
+def test_a_registry_that_listens_for_itself_has_nothing_to_harden():
+    with pytest.raises(ValueError, match="url="):
+        harden(Site(Resource()), Registry("memory://"))
+
+
 def test_a_registry_that_is_mounted_proves_its_url_and_is_rung_through_it():
     async def scenario():
         root, heard = Resource(), []
@@ -390,7 +395,7 @@ def test_a_registry_that_is_mounted_proves_its_url_and_is_rung_through_it():
         port = reactor.listenTCP(0, site, interface="127.0.0.1")
         registry = Registry("memory://mounted", url=f"http://127.0.0.1:{port.getHost().port}/hooks")
         root.putChild(b"hooks", WebhookResource(registry))
-        harden(site, registry, b"/hooks")
+        harden(site, registry)
         async with registry, Notifier("memory://mounted") as notifier:
             await registry.register({"account": 42}, heard.append)
             receipt = await notifier.notify({"account": 42}, 1)

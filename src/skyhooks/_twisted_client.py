@@ -19,13 +19,13 @@ from ._http import ClientConnection
 from ._policy import MAX_CONNECTIONS
 from ._resolver import Addresses
 from ._twisted_deferred import Cancelled, inside, within
-from ._twisted_errors import is_cancelled, os_error
+from ._twisted_errors import NotHttp, is_cancelled, os_error
 from ._twisted_names import resolve
 from ._twisted_reactor import Reactor, Transport, Turns
-from ._twisted_runtime import TwistedFuture
+from ._twisted_tasks import TwistedFuture
 from ._twisted_tls import ClientTls
 from ._urls import Endpoint, UrlPolicy
-from ._values import Answer, Post
+from ._values import Answer, Fault, Post
 from .exceptions import UrlBlocked
 
 
@@ -58,6 +58,8 @@ class Client:
             return await within(self._reactor, post.timeout_seconds, self._attempts.make(post))
         except TimeoutError as error:
             return fault_of(error) if error.args else timed_out(post.timeout_seconds)
+        except NotHttp as error:
+            return Answer(fault=Fault.PROTOCOL, error=f"{Fault.PROTOCOL.value}: {error}")
         except (OSError, ValueError, UrlBlocked) as error:
             return fault_of(error)
 

@@ -43,7 +43,7 @@ def os_error(error: Exception, host: str) -> Exception:
         return os_error(_cause(error), host)
     if isinstance(error, DNSLookupError):
         return socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-    if isinstance(error, OSError):
+    if isinstance(error, OSError | ValueError):  # a host that can be no name in a certificate is a ValueError
         return error
     if isinstance(error, ConnectTimeout):
         return no_connection()

@@ -20,7 +20,7 @@ from ._answering import BACKLOG, CLOSE_SECONDS, MAX_CONNECTIONS, SWEEP_SECONDS, 
 from ._http import Request
 from ._twisted_deferred import inside
 from ._twisted_reactor import AfterWrites, Port, Reactor, Timer, Transport, Turns
-from ._twisted_runtime import TwistedFuture
+from ._twisted_tasks import TwistedFuture
 
 
 class Listener:

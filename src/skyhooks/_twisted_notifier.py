@@ -52,6 +52,7 @@ class Submission:
             StoreUnavailable: it was not published, or nobody knows whether it was.
             TimeoutError: it is not there yet; it goes on.
         """
+        check_thread()
         return outside(self._result(timeout_seconds))
 
     async def _result(self, timeout_seconds: float | None) -> Receipt:

@@ -24,11 +24,12 @@ from ._twisted_client import Client
 from ._twisted_deferred import Shared, outside
 from ._twisted_listener import Listener
 from ._twisted_reactor import AfterWrites, Reactor, Turns, check_thread, running_reactor
-from ._twisted_runtime import Poster, TwistedRuntime, TwistedTask
+from ._twisted_runtime import Poster, TwistedRuntime
 from ._twisted_stream import Subscription
+from ._twisted_tasks import TwistedTask
 from ._twisted_tls import ClientTls, server_options
 from ._twisted_treq import TreqClient, agent_of
-from ._urls import UrlPolicy
+from ._urls import UrlPolicy, parse_url
 from ._values import Receipt
 from .abc import Callback, GapCallback, Store
 from .exceptions import ForkedRegistry
@@ -47,6 +48,9 @@ class Registry:
     your site instead, and start the registry once the site listens. `client` may be a `treq.client.HTTPClient`; the
     default client is faster, and connects to the very address that the URL policy has checked. `RegistryService` starts
     and stops it with `twistd`.
+
+    A callback's Deferred or coroutine is handled here: what it fails with goes to `on_error`, `stop` waits for it. What
+    is to be told besides goes to stdlib's logger `skyhooks`; `RegistryService` brings that to twisted.logger.
     """
 
     framework = "twisted"
@@ -201,6 +205,12 @@ class Registry:
     def max_body_bytes(self) -> int:
         """The largest body that is taken."""
         return self._settings.max_body_bytes
+
+    @property
+    def path(self) -> bytes | None:
+        """The path that `url=` has; None where the registry listens for itself."""
+        url = self._settings.url
+        return parse_url(url).target.partition("?")[0].encode() if url is not None else None
 
     def receive(self, headers: Headers, body: bytes) -> Response:
         """Answer what was POSTed to the mounted resource; call `dispatch` once the answer has been written."""

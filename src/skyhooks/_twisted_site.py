@@ -30,12 +30,21 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=Site)
 
 
-def harden(site: S, registry: Registry, path: bytes = b"/webhook") -> S:
-    """Have a site judge requests to a `WebhookResource`'s path by their heads, and bound their bodies and their time.
+def harden(site: S, registry: Registry, path: bytes | None = None) -> S:
+    """Have a site judge requests to a `WebhookResource` by their heads, and bound their bodies and their time.
 
-    They are refused as the own listener refuses them. All requests of the site have 10 s for their heads then, and it
-    speaks HTTP/1.1 only; everything else is as it was. Returns the site.
+    They are refused as the own listener refuses them. `path` is where the site has the resource; None: the path of the
+    registry's `url=`, which differs only behind a proxy that rewrites it. All requests of the site have 10 s for their
+    heads then, and it speaks HTTP/1.1 only; everything else is as it was. Returns the site.
+
+    Raises:
+        ValueError: the registry has no `url=`, so nothing is mounted.
     """
+    path = path or registry.path
+    if path is None:
+        raise ValueError(
+            "this registry listens for itself; give it the url= of the WebhookResource, or leave the site be"
+        )
     factory: Any = site
     factory.protocol = lambda: _Channel(registry, path)
     factory.acceptableProtocols = lambda: [b"http/1.1"]

@@ -15,7 +15,7 @@ from ._notification import Gap, Notification
 from ._registry import RegistryCore
 from ._stream import Stream
 from ._twisted_deferred import outside
-from ._twisted_reactor import Turns
+from ._twisted_reactor import Turns, check_thread
 from .exceptions import NotStarted
 
 Keys = Mapping[str, object]
@@ -47,6 +47,7 @@ class Subscription:
             InvalidKey, InvalidCursor: nothing was touched.
             StoreUnavailable: within 3 s; nothing is registered.
         """
+        check_thread()
         return outside(self._open())
 
     def next(self) -> Deferred[Notification | Gap]:
@@ -55,6 +56,7 @@ class Subscription:
         Fails with:
             ConnectionDone: the registry has stopped, or this subscription was closed, and all has been read.
         """
+        check_thread()
         try:
             stream = self._opened()
         except NotStarted as error:
@@ -69,6 +71,7 @@ class Subscription:
 
     def close(self) -> Deferred[None]:
         """End it; twice is fine."""
+        check_thread()
         return outside(self._close())
 
     def __aenter__(self) -> Deferred[Self]:

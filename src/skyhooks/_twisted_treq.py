@@ -60,7 +60,7 @@ class TreqClient:
         except TimeoutError as error:
             return fault_of(error) if error.args else timed_out(post.timeout_seconds)
         except NotHttp as error:
-            return Answer(fault=Fault.PROTOCOL, error=f"not an HTTP answer: {error}")
+            return Answer(fault=Fault.PROTOCOL, error=f"{Fault.PROTOCOL.value}: {error}")
         except (OSError, ValueError, UrlBlocked) as error:
             return fault_of(error)
 
