@@ -387,12 +387,13 @@ class TestProcessesAndThreads:
         assert len(acknowledged) > 50
 
     def test_a_store_that_is_dropped_leaves_no_threads(self, url):
-        before = threading.active_count()
+        before = set(threading.enumerate())
         store = MongoDBStore(url)
         publish(store)
-        assert threading.active_count() > before
+        its = set(threading.enumerate()) - before
+        assert its
         del store
-        until(lambda: threading.active_count() <= before)
+        until(lambda: not any(thread.is_alive() for thread in its))
 
 
 def fork_and_publish(store, number):
