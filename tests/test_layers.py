@@ -26,7 +26,7 @@ _dates _wire _signing _replay _http_parser _http_head _http_client _http_request
 _lane _stores _fetcher _hooks _ping _inbox _lease _heartbeat _registry _sending _delivery _backlog _targets _notifier
 _driver _calls _settings _life _tls _faults _pool _resolver _unpinned _attempts
 _answering
-_turns _exchange _sockets _fan _workers _blocking_runtime _requests blocking
+_readiness _turns _exchange _sockets _fan _workers _blocking_runtime _requests blocking
 _asyncio_runtime _asyncio_client _asyncio_listener _asyncio_io _asyncio_stream _asyncio _asyncio_notifier
 _tornado_client _tornado_handler tornado
 _gevent_fork _gevent_greenlets _gevent_operations _gevent_runtime _gevent_client _gevent_clients _gevent_listener _gevent_calls _gevent_stream

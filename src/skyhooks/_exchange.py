@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import select
 import socket
 import ssl
 import time
@@ -16,6 +15,7 @@ from ._faults import fault_of, no_connection, timed_out
 from ._http import ClientConnection
 from ._policy import CONNECT_SECONDS
 from ._pool import peer
+from ._readiness import POLLIN, POLLOUT, ready_descriptors
 from ._resolver import Addresses, Resolver
 from ._turns import Ticket, Turns
 from ._urls import Endpoint, UrlPolicy, literal_address, parse_url
@@ -209,15 +209,13 @@ def _await_connection(sock: socket.socket, code: int, until: float) -> Generator
 def _connected(sock: socket.socket) -> int:
     """Return 0 for a connected socket, EINPROGRESS for one that is not yet, or what went wrong."""
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code == 0 and not _is_ready(sock, select.POLLOUT):
+    if code == 0 and not _is_ready(sock, POLLOUT):
         return errno.EINPROGRESS
     return code
 
 
 def _is_ready(sock: socket.socket, mask: int) -> bool:
-    poller = select.poll()
-    poller.register(sock, mask)
-    return bool(poller.poll(0))
+    return bool(ready_descriptors({sock.fileno(): mask}, 0))
 
 
 class _Connection:
@@ -267,7 +265,7 @@ class _Connection:
 
     def alive(self) -> bool:
         """Tell whether the peer has neither ended it nor sent what nobody asked for."""
-        return not _is_ready(self._sock, select.POLLIN)
+        return not _is_ready(self._sock, POLLIN)
 
     def abort(self) -> None:
         """Close it at once."""

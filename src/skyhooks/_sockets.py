@@ -6,12 +6,12 @@ import os
 import ssl
 from collections import deque
 from collections.abc import Iterable, Sequence
-from math import ceil, inf
-from select import POLLIN, POLLOUT, poll
+from math import inf
 from time import monotonic
 
 from ._exchange import Exchange, World
 from ._policy import MAX_CONNECTIONS
+from ._readiness import POLLIN, POLLOUT, ready_descriptors
 from ._resolver import Resolver
 from ._turns import Turns
 from ._urls import UrlPolicy
@@ -99,9 +99,6 @@ def ready(exchanges: Iterable[Exchange], *, until: float = inf) -> list[Exchange
         fd, mask = exchange.fileno(), (POLLIN if exchange.wants_read else 0) | (POLLOUT if exchange.wants_write else 0)
         masks[fd] = masks.get(fd, 0) | mask
         until = min(until, exchange.deadline)
-    poller = poll()
-    for fd, mask in masks.items():
-        poller.register(fd, mask)
-    found = {fd for fd, _ in poller.poll(max(0, ceil((until - monotonic()) * 1000)))}
+    found = ready_descriptors(masks, until - monotonic())
     now = monotonic()
     return [exchange for exchange in exchanges if exchange.fileno() in found or exchange.deadline <= now]
