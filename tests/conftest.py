@@ -15,6 +15,7 @@ NEEDS = {
     "test_gevent*.py": "gevent",
     "test_twisted*.py": "twisted",
     "test_mongodb*.py": "mongodb",
+    "test_celery*.py": "celery",
     "test_requests*.py": "requests",
     "test_fleet*.py": "fleet",
     "test_examples*.py": "fleet",
@@ -27,6 +28,7 @@ PACKAGES = {
     "gevent": ("gevent",),
     "twisted": ("twisted", "treq"),
     "mongodb": ("pymongo",),
+    "celery": ("celery", "redis"),
     "requests": ("requests",),
     "fleet": ("tornado", "gevent", "twisted", "treq", "pymongo", "flask", "klein"),
 }

@@ -34,6 +34,7 @@ _gevent_registry _gevent_notifier _gevent_app _gevent_handler gevent
 _twisted_reactor _twisted_deferred _twisted_threads _twisted_runtime _twisted_names _twisted_errors _twisted_tls _twisted_client
 _twisted_treq _twisted_listener _twisted_stream _twisted_registry _twisted_notifier _twisted_resource _twisted_site
 _twisted_log _twisted_service twisted
+_celery_event _celery_courier _celery_installation _celery_signals celery
 """)
 """All modules but the packages behind them: each imports only from those before it. A new one is listed here, once."""
 
@@ -49,7 +50,7 @@ CORE = set(ORDER[: ORDER.index("_driver")])
 GUARDED = {"_lane", "_sending", "_notifier", "_backlog", "_targets"}
 """Where a plain lock guards a queue or a count."""
 
-FRAMEWORKS = {"asyncio", "tornado", "gevent", "twisted", "treq", "requests", "urllib3", "pymongo"}
+FRAMEWORKS = {"asyncio", "tornado", "gevent", "twisted", "treq", "requests", "urllib3", "pymongo", "celery"}
 DRIVERS = {"apsw", "sqlite3", "pymongo"}
 OUTSIDE = set(
     words("""
