@@ -465,6 +465,16 @@ class TestTheStoreItself:
                 kept = client[name]["skyhooks.meta"].find_one({"_id": "store"})["retention"]
             assert (kept["keep"], kept["keep_min_seconds"], kept["dedupe_ids"], kept["keep_seconds"]) == (3, 0, 7, 300)
 
+    def test_a_retention_that_was_changed_in_the_shell_is_obeyed(self, server, url, store):  # noqa: F811
+        publish(store)
+        client, name = self.database(server, url)
+        with client, closing(MongoDBStore(url)) as newcomer:
+            changed = {"$set": {"retention.keep": 2.0, "retention.keep_min_seconds": 0.0}}
+            client[name]["skyhooks.meta"].update_one({"_id": "store"}, changed)
+            for number in range(5):
+                publish(newcomer, id=str(number))
+            assert ids(newcomer) == ["3", "4"]
+
     def test_joining_after_a_drop_makes_the_store_anew(self, server, url, store):  # noqa: F811
         client, name = self.database(server, url)
         with client:

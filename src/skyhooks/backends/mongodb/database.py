@@ -38,9 +38,17 @@ class Database:
         return msgspec.convert(clock["now"], datetime)
 
 
-class _Store(msgspec.Struct):
+class _Version(msgspec.Struct, frozen=True):
     version: int
-    retention: Retention
+
+
+class _Store(msgspec.Struct, frozen=True):
+    retention: dict[str, float]
+
+    def decided(self) -> Retention:
+        """Return it as numbers of their kinds: whoever changes one in MongoDB's shell writes a double."""
+        numbers = {name: int(number) if float(number).is_integer() else number for name, number in self.retention.items()}
+        return msgspec.convert(numbers, Retention)
 
 
 def settle(database: Database) -> Retention:
@@ -55,13 +63,12 @@ def settle(database: Database) -> Retention:
         _make_indexes(database)
         given = {"version": VERSION, "retention": msgspec.to_builtins(database.retention)}
         found = database.meta.put(_STORE, {"$setOnInsert": given})
-    store = msgspec.convert(found, _Store)
-    if store.version > VERSION:
+    version = msgspec.convert(found, _Version).version
+    if version > VERSION:
         raise StoreCorrupt(
-            f"the database was written by a newer skyhooks (version {store.version}, this one knows {VERSION});"
-            " upgrade skyhooks"
+            f"the database was written by a newer skyhooks (version {version}, this one knows {VERSION}); upgrade skyhooks"
         )
-    return store.retention
+    return msgspec.convert(found, _Store).decided()
 
 
 def _make_indexes(database: Database) -> None:

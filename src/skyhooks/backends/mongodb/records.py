@@ -37,13 +37,10 @@ import msgspec
 from ..._values import Entry, Instance, Position
 from .documents import Document
 
-MADE = ("epoch", "seq", "floor", "bytes")
-"""What each record of a key has from its first moment on."""
-
 R = TypeVar("R")
 
 
-class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+class LogEntry(msgspec.Struct, frozen=True):
     """An entry as `log` holds it; its `seq` is where it stands."""
 
     i: str

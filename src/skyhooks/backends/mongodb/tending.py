@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import msgspec
 from bson import Int64
@@ -70,8 +69,6 @@ class Survey(msgspec.Struct, frozen=True):
 _BRIEF = tuple(name for name in fields_of(Survey) if name not in ("log", "known"))
 SURVEY = (*_BRIEF, *(f"log.{name}" for name in fields_of(_Item)), *(f"known.{name}" for name in fields_of(_Marked)))
 """The fields of a survey. Entries' data stays where it is."""
-
-S = TypeVar("S", Appended, Survey)
 
 
 def is_crowded(record: Appended, retention: Retention) -> bool:
