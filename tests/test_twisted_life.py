@@ -99,7 +99,7 @@ async def test_an_async_callback_that_does_not_end_is_cancelled_at_the_end_of_th
     assert ended == [True]
 
 
-@pytest.mark.parametrize("style", ["returned", "awaited", "yielded"])
+@pytest.mark.parametrize("style", ["returned", "awaited", "awaited later", "yielded"])
 @on_reactor
 async def test_a_callback_may_stop_the_registry_and_wait_for_it(store, style):
     stopped = []
@@ -110,6 +110,10 @@ async def test_a_callback_may_stop_the_registry_and_wait_for_it(store, style):
             await registry.stop()
         finally:
             stopped.append(True)
+
+    async def awaits_later(_):
+        await sleep(0.01)
+        await awaits(_)
 
     @inlineCallbacks
     def yields(_):
@@ -122,7 +126,8 @@ async def test_a_callback_may_stop_the_registry_and_wait_for_it(store, style):
         return registry.stop().addBoth(lambda _: stopped.append(True))
 
     await registry.start()
-    await registry.register(KEY, {"returned": returns, "awaited": awaits, "yielded": yields}[style])
+    styles = {"returned": returns, "awaited": awaits, "awaited later": awaits_later, "yielded": yields}
+    await registry.register(KEY, styles[style])
     async with Notifier(store) as notifier:
         began = reactor.seconds()
         await notifier.notify(KEY, "the end")

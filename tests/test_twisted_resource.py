@@ -10,19 +10,23 @@ import contextlib
 import gzip
 import json
 import socket
+import ssl
 import threading
 
 import pytest
 from twisted.internet.defer import maybeDeferred
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 import reactor_thread
+from certificates import Certificate
 from listener_conformance import PLAIN
 from peers import SECONDS, is_closed, read_answer
 from reactor_thread import reactor
 from skyhooks import ForkedRegistry, NotStarted
 from skyhooks._http import Response
+from skyhooks._twisted_tls import server_options
 from skyhooks.twisted import Notifier, Registry, WebhookResource, harden
 from test_twisted_listener import Served
 
@@ -71,13 +75,15 @@ class Clock:
 
 
 @contextlib.contextmanager
-def mounted(registry, *, hardened=True, speed=1.0):
+def mounted(registry, *, hardened=True, speed=1.0, tls=None):
     def serve():
         root = Resource()
         root.putChild(b"webhook", WebhookResource(registry))
         root.putChild(b"page", Page())
         site = Site(root, reactor=Clock(speed))
-        return reactor.listenTCP(0, harden(site, registry, b"/webhook") if hardened else site, interface="127.0.0.1")
+        if hardened:
+            harden(site, registry, b"/webhook")
+        return reactor.listenTCP(0, TLSMemoryBIOFactory(tls, False, site) if tls else site, interface="127.0.0.1")
 
     port = reactor_thread.call(serve)
     try:
@@ -236,10 +242,12 @@ def test_other_pages_of_the_site_have_no_limit_of_ours():
     with mounted(Recorder()) as port:
         status, _, body, _ = ask_twisted(port, request(path="/page", body=b"x" * 300_000))
         folded = ask_twisted(port, request(path="/page", headers=["x: a", " b"]))
-        bad = connected(port)
-        with bad:
-            bad.sendall(request(path="/page", headers=["content-length: 9"]))
-            assert bad.recv(100).startswith(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        with connected(port) as sock:
+            sock.sendall(request(path="/page", headers=["content-length: 9"]))
+            assert sock.recv(100).startswith(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        with connected(port) as sock:
+            sock.sendall(request(path="/page", headers=["x: " + "y" * 100_000]))
+            assert is_closed(sock)
     assert (status, body, folded[0]) == (200, b"300000", 200)
 
 
@@ -361,6 +369,21 @@ def test_who_waits_for_a_100_gets_it_only_where_the_body_is_welcome():
     assert (refused[0], refused[3]) == (413, True)
 
 
+def test_tls_refusals_of_a_hardened_site_are_the_same(tmp_path):
+    certificate = Certificate(tmp_path / "localhost.pem")
+    trust = ssl.create_default_context(cafile=certificate.path)
+    with (
+        mounted(Recorder(), tls=server_options(certificate.path, None)) as port,
+        connected(port) as sock,
+        trust.wrap_socket(sock, server_hostname="localhost") as tls,
+    ):
+        tls.sendall(request())
+        assert read_answer_of_twisted(tls)[0] == 200
+        tls.sendall(request("PUT"))
+        assert read_answer(tls)[0] == 405
+        assert is_closed(tls)
+
+
 # -- sites that are not hardened --------------------------------------------------------------------
 
 
@@ -368,6 +391,7 @@ def test_who_waits_for_a_100_gets_it_only_where_the_body_is_welcome():
     ("data", "status"),
     [
         (request(body=b"x" * (LIMIT + 1)), 413),
+        (request(body=chunked(b"x" * (LIMIT + 1)), length=False, headers=["transfer-encoding: chunked"]), 413),
         (request("PUT"), 405),
         (request(body=b"", length=False), 411),
         (request(headers=["content-encoding: gzip"], body=gzip.compress(BODY)), 415),

@@ -228,13 +228,12 @@ class Registry:
         self._life.core.check_process()  # in a child, to close what is shared would make the parent deaf
         self._world.disown()  # a callback that stops the registry is not waited for
         if self._stopped is None:
-            self._stopped = Shared()
-            self._world.turns.later(lambda: self._begin_stop(drain_seconds))
+            self._stopped = stopped = Shared[None]()
+            self._world.turns.later(lambda: self._begin_stop(stopped, drain_seconds))
         await self._stopped.wait()
 
-    def _begin_stop(self, drain_seconds: float) -> None:
-        if self._stopped is not None:
-            outside(self._life.stop(drain_seconds)).addBoth(self._stopped.fire)
+    def _begin_stop(self, stopped: Shared[None], drain_seconds: float) -> None:
+        outside(self._life.stop(drain_seconds)).addBoth(stopped.fire)
 
     async def _register(
         self, keys: Keys, callback: Callback, since: str | None, on_gap: GapCallback | None

@@ -47,7 +47,6 @@ class Subscription:
             InvalidKey, InvalidCursor: nothing was touched.
             StoreUnavailable: within 3 s; nothing is registered.
         """
-        check_thread()
         return outside(self._open())
 
     def next(self) -> Deferred[Notification | Gap]:
