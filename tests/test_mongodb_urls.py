@@ -113,7 +113,15 @@ def test_a_certificate_that_is_none_is_unavailable_and_says_why(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "nodes", [[], [("127.0.0.1", 1)], [("localhost", 1), ("::1", 2)], [("/tmp/mongodb.sock", None)], [("no such", 1)]]
+    "nodes",
+    [
+        [],
+        [("127.0.0.1", 1)],
+        [("localhost", 1), ("::1", 2)],
+        [("/tmp/mongodb.sock", None)],
+        [("no such", 1)],
+        [("255.255.255.255", 1)],
+    ],
 )
 def test_servers_on_loopback_need_no_address(nodes):
     assert address_towards(nodes) is None
