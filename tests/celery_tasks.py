@@ -27,6 +27,7 @@ install(
     app,
     {"store": SETTINGS["store"], "timeout_seconds": 5},
     keys=lambda task: {"account": task.request.args[0]},
+    required=SETTINGS["required"],
     progress_seconds=0,
 )
 

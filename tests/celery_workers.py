@@ -62,6 +62,7 @@ class Office:
         self.folder = folder
         self.store = f"sqlite:///{folder}/skyhooks.db"
         self.settings = {
+            "required": False,
             "broker": broker_url,
             "store": self.store,
             "transport": {"visibility_timeout": 1},

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from importlib.util import find_spec
 from uuid import uuid4
 
+import apsw
 import pytest
 from celery import Celery
 from celery.exceptions import Ignore
@@ -76,6 +78,12 @@ def test_a_result_is_told_with_the_name_and_the_id_of_its_task(app, told, heard)
     told()
     done = make(app, lambda x, y: x + y, "add").delay(2, 3)
     assert heard.wait_for(1) == [{"task": "add", "id": done.id, "state": "SUCCESS", "result": 5}]
+
+
+def test_a_result_is_in_the_log_when_its_task_has_ended(app, told, path):
+    installation = told()
+    make(app, lambda: 1).delay()
+    assert installation.counts == {"sent": 1}
 
 
 def test_a_failure_is_told_by_type_and_message_and_without_a_traceback(app, told, heard):
@@ -290,8 +298,12 @@ def test_a_task_that_could_not_be_told_can_be_tried_again(app, told, heard, path
 
 def test_calling_a_task_as_a_function_tells_nothing(app, told, heard):
     installation = told(required=True)
-    assert make(app, lambda x: x)(1) == 1
-    assert installation.counts == {}
+    task = make(app, lambda x: x)
+    app.finalize()
+    assert task(1) == 1
+    task.delay(2)
+    assert [data["result"] for data in heard.wait_for(1)] == [2]
+    assert installation.counts == {"sent": 1}
 
 
 def test_installing_twice_is_installing_the_latter(app, told, heard):
@@ -340,8 +352,10 @@ def test_a_child_has_a_notifier_of_its_own(app, told, heard):
     task.delay("parent")
     child = os.fork()
     if child == 0:
-        task.delay("child")
-        os._exit(installation.counts["sent"])
+        try:
+            task.delay("child")
+        finally:
+            os._exit(installation.counts.get("sent", 0))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
     task.delay("parent again")
     assert [data["result"] for data in heard.wait_for(3)] == ["parent", "child", "parent again"]
@@ -393,3 +407,42 @@ def test_without_celery_it_says_what_to_install():
     code = "import sys; sys.modules['celery'] = None; import skyhooks.celery"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert 'pip install "skyhooks[celery]"' in done.stderr
+
+
+UNDER_GEVENT = """
+from gevent import monkey
+monkey.patch_all()
+import sys
+import gevent
+from celery import Celery
+from skyhooks.celery import install
+
+app = Celery("tests", task_always_eager=True)
+installation = install(app, sys.argv[1], keys={"account": 42})
+
+@app.task
+def one():
+    return 1
+
+one.delay()
+print("locked?", flush=True)
+sys.stdin.readline()
+telling = gevent.spawn(one.delay)
+turns = 0
+while not telling.dead:
+    gevent.sleep(0.01)
+    turns += 1
+print(installation.counts, turns > 50, flush=True)
+"""
+
+
+@pytest.mark.skipif(find_spec("gevent") is None, reason="no gevent here")
+def test_under_gevent_others_go_on_while_a_store_is_waited_for(path):
+    command = [sys.executable, "-W", "error", "-c", UNDER_GEVENT, f"sqlite:///{path}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "locked?\n"
+        database = apsw.Connection(str(path))
+        database.execute("BEGIN IMMEDIATE")
+        told, _ = process.communicate("yes\n", timeout=60)
+        database.close()
+    assert told == "{'sent': 1, 'failed': 1} True\n"

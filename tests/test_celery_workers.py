@@ -157,3 +157,18 @@ def test_a_store_that_is_away_fails_no_task_and_is_heard_of_again_later(own):
     away.rename(store)
     own.run("add", 1, 3, 3)
     assert [data["result"] for data in own.end(1, heard, 2)] == [2, 6]
+
+
+def test_a_result_that_is_required_to_be_told_fails_its_task_where_it_cannot_be(own):
+    heard = own.wait_for(1)
+    own.settings["required"] = True
+    worker = own.worker(concurrency=1)
+    own.run("add", 1, 1, 1)
+    heard.wait_for(1)
+    store, away = own.folder / "skyhooks.db", own.folder / "away.db"
+    store.rename(away)
+    lost = own.run("add", 1, 2, 2)
+    until(lambda: worker.said(f"celery_tasks.add[{lost}] raised unexpected: StoreUnavailable"))
+    away.rename(store)
+    own.run("add", 1, 3, 3)
+    assert [data["result"] for data in own.end(1, heard, 2)] == [2, 6]

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
-from celery import Celery, Task, current_app, signals
+from celery import Celery, Task, signals
 from celery.app.task import Context
 from celery.exceptions import Retry
 
@@ -41,6 +41,12 @@ def installation_of(task: object) -> Installation | None:
     """Return what was installed in a task's application."""
     app = task.app if isinstance(task, Task) else None
     return None if app is None else installations.get(app)
+
+
+def running_task() -> AnyTask | None:
+    """Return the task that is run here, by a worker or eagerly; of applications any may be asked."""
+    app = next(iter(installations), None)
+    return None if app is None else app.current_worker_task
 
 
 def require(app: Celery) -> None:
@@ -118,7 +124,7 @@ def _on_failure(
 
 def _on_publish(headers: Mapping[str, Any] | None = None, **_: object) -> None:
     """Tell of a retry before it is sent: its signal comes after that, when another process may have told the result."""
-    task = current_app.current_worker_task
+    task = running_task()
     if task is not None and headers is not None and headers.get("id") == task.request.id:
         installation = installation_of(task)
         if installation is not None and headers.get("retries") == task.request.retries + 1:

@@ -12,7 +12,7 @@ except ImportError as error:
 from ._celery_courier import Given
 from ._celery_event import PROGRESS, TaskEvent, encode
 from ._celery_installation import Installation, TaskKeys
-from ._celery_signals import connect, installation_of, installations, require
+from ._celery_signals import connect, installation_of, installations, require, running_task
 
 __all__ = ["Installation", "TaskEvent", "encode", "install", "progress"]
 
@@ -69,7 +69,7 @@ def progress(done: float, total: float | None = None, **info: object) -> None:
     allow it is left out, so that it may stand in any loop, but where `done` is `total`. A task that is run again tells it again.
     Outside of a task, and in one that notifies nobody, it does nothing.
     """
-    task = celery.current_app.current_worker_task
+    task = running_task()
     installation = installation_of(task)
     if task is None or installation is None:
         return
