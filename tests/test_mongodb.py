@@ -342,11 +342,15 @@ class TestWhatIsSent:
         assert [name for name, _ in overheard.commands[before:]] == ["update", "find"]
         assert places == [2 if key == "k=1" else 1 for key in keys]
 
-    def test_more_than_a_document_holds_is_published_in_pieces(self, store):
+    def test_much_at_once_is_appended_and_trimmed_in_pieces(self, server):  # noqa: F811
+        """A document has room for 16 MB, and a call may bring more."""
         data = b'"' + b"x" * 130_000 + b'"'
-        answers = store.publish([a_publication(data=data) for _ in range(200)])
-        assert [answer.position.seq for answer in answers] == list(range(1, 201))
-        assert store.read("k=1", None, 1).floor == 200 - 8
+        with overhearing() as overheard, closing(MongoDBStore(server.url())) as store:
+            answers = store.publish([a_publication(data=data) for _ in range(40)])
+            sent = [name for name, _ in overheard.commands if name in ("findAndModify", "update")]
+            assert store.read("k=1", None, 1).floor == 40 - 8
+        assert [answer.position.seq for answer in answers] == list(range(1, 41))
+        assert sent[1:] == ["findAndModify", "update"] * 5  # the first makes the store
 
     def test_mgo_every_write_waits_for_a_majority_and_the_journal(self, commands):
         writes = [command for name, command in commands if name in ("findAndModify", "update", "delete")]
