@@ -47,7 +47,9 @@ class _Store(msgspec.Struct, frozen=True):
 
     def decided(self) -> Retention:
         """Return it as numbers of their kinds: whoever changes one in MongoDB's shell writes a double."""
-        numbers = {name: int(number) if float(number).is_integer() else number for name, number in self.retention.items()}
+        numbers = {
+            name: int(number) if float(number).is_integer() else number for name, number in self.retention.items()
+        }
         return msgspec.convert(numbers, Retention)
 
 
