@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError
 
 import reactor_thread
 from certificates import Certificate
-from client_conformance import ClientConformance, post
+from client_conformance import ClientConformance, post, silent
 from peers import OK, SECONDS, Peer, Served, answering, is_closed
 from reactor_thread import reactor
 from skyhooks._twisted_client import Client
@@ -146,6 +146,37 @@ class TestClient(ClientConformance):
         client = self.open(UrlPolicy())
         with Peer(lambda sock, number: is_closed(sock)) as peer:
             reactor_thread.run(cancel())
+
+    def test_connection_with_half_a_request_in_it_is_not_used_again(self, client):
+        def script(sock, number):
+            if number == 0:
+                sock.recv(1000)
+                sock.sendall(OK)
+                peer.hold()
+            else:
+                answering(OK)(sock, number)
+
+        with Peer(script) as peer:
+            answers = [client.post_all([post(peer.url, b"x" * 8_000_000)])[0], client.post_all([post(peer.url)])[0]]
+            client.close()
+        assert [answer.status for answer in answers] == [200, 200]
+        assert peer.accepted == 2
+
+    def test_close_gives_up_what_is_being_connected(self, client):
+        async def close_meanwhile():
+            connecting = client.post(post(f"http://127.0.0.1:{address[1]}/"))
+            await reactor_thread.sleep(0.05)
+            began = reactor.seconds()
+            await client.client.close()
+            answer = await connecting
+            return answer.fault, reactor.seconds() - began
+
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as listening:
+            address = listening.getsockname()
+            with socket.create_connection(address), silent(address), silent(address):
+                fault, seconds = reactor_thread.run(close_meanwhile())
+        assert fault is Fault.RESET
+        assert seconds < 0.5
 
     def test_names_for_addresses_are_verified_too(self, certificate):
         client = self.open(UrlPolicy(), ssl_context=ssl.create_default_context(cafile=certificate.path))

@@ -191,12 +191,13 @@ def test_certificate_that_cannot_be_loaded_is_named(tmp_path, certificate, case)
 
 
 def test_dispatch_that_blocks_delays_no_answer_over_tls(certificate, trust):
-    answered = threading.Event()
+    answered, waited = threading.Event(), []
     with (
-        Served(certfile=certificate.path, dispatch=lambda: answered.wait(SECONDS)) as served,
+        Served(certfile=certificate.path, dispatch=lambda: waited.append(answered.wait(SECONDS))) as served,
         served.connect() as sock,
         trust.wrap_socket(sock, server_hostname="localhost") as tls,
     ):
         tls.sendall(PLAIN)
         assert read_answer(tls)[0] == 200
         answered.set()
+    assert waited == [True]

@@ -242,7 +242,7 @@ async def test_a_task_may_cancel_itself(runtime):
             ended.append(True)
 
     task = runtime.spawn(cancel())
-    await until(lambda: ended)
+    await until(lambda: ended, 1.0)
 
 
 @on_reactor

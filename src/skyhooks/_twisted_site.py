@@ -67,15 +67,13 @@ class _Channel(HTTPChannel):
     # -- a request's way --------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        if self._refused:
-            return  # read and dropped: what nobody reads becomes a reset, which takes the answer along
         self._begin()
         super().dataReceived(data)
         self._keep_time()
 
     def lineReceived(self, line: bytes) -> None:
         if self._refused:
-            return
+            return  # read and dropped: what nobody reads becomes a reset, which takes the answer along
         self._begin()
         if line[:1] in (b" ", b"\t") and self._is_ours():
             self._refuse(MALFORMED)  # Twisted (26.10) joins what is folded
