@@ -238,6 +238,28 @@ def read_answer_of_twisted(sock):
     return int(head.split()[1]), head, body
 
 
+@pytest.mark.parametrize("path", ["/%77ebhook", "/webhook/", "/webhook/more?a=b", "Xwebhook"])
+def test_htp_no_other_name_for_the_resource_leads_around_its_limits(path):
+    registry = Recorder()
+    with mounted(registry) as port:
+        data = request(path=path, body=b"", length=False, headers=["content-length: 200000000"])
+        status, _, body, closed = ask(port, data)
+    assert (status, json.loads(body)["code"], closed) == (413, "too_large", True)
+
+
+@pytest.mark.parametrize("path", ["/", "/any/where"])
+def test_htp_a_resource_that_is_all_of_a_site_is_hardened_everywhere(path):
+    def serve():
+        return reactor.listenTCP(0, harden(Site(WebhookResource(registry)), registry, b"/"), interface="127.0.0.1")
+
+    registry = Recorder()
+    port = reactor_thread.call(serve)
+    data = request(path=path, body=b"", length=False, headers=["content-length: 200000000"])
+    assert ask(port.getHost().port, data)[0] == 413
+    assert ask_twisted(port.getHost().port, request(path=path))[0] == 200
+    reactor_thread.call(maybeDeferred, port.stopListening)
+
+
 def test_other_pages_of_the_site_have_no_limit_of_ours():
     with mounted(Recorder()) as port:
         status, _, body, _ = ask_twisted(port, request(path="/page", body=b"x" * 300_000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from twisted.internet.protocol import connectionDone
@@ -51,13 +52,19 @@ def harden(site: S, registry: Registry, path: bytes | None = None) -> S:
     return site
 
 
+def _segments(target: bytes) -> list[bytes]:
+    """Take a request's target apart as twisted.web does when it looks for a resource."""
+    return [unquote_to_bytes(segment) for segment in target.partition(b"?")[0][1:].split(b"/")]
+
+
 class _Channel(HTTPChannel):
     """A connection to a hardened site."""
 
     def __init__(self, registry: Registry, path: bytes) -> None:
         super().__init__()
         self._registry = registry
-        self._webhook_path = path
+        self._ours = [segment for segment in _segments(path) if segment]
+        self._seen = (b"", False)
         self._between = True
         self._refused = False
         self._seconds: float | None = None
@@ -134,7 +141,11 @@ class _Channel(HTTPChannel):
         return target
 
     def _is_ours(self) -> bool:
-        return self._target.partition(b"?")[0] == self._webhook_path
+        """Tell whether the request goes to the resource, which is a leaf: what lies below it comes to it as well."""
+        target = self._target
+        if target and target != self._seen[0]:
+            self._seen = target, _segments(target)[: len(self._ours)] == self._ours
+        return bool(target) and self._seen[1]
 
     def _judge(self) -> Refusal | None:
         return judge_request(
