@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 
@@ -210,6 +211,53 @@ def test_registration_that_is_ended_while_calls_are_due_is_called_no_more(regist
     over.set()
     gevent.sleep(0.01)
     assert heard == [0]
+
+
+def test_whatever_blocks_each_registration_is_called_in_order_and_once_at_a_time(registry):
+    draw = random.Random(7)
+    heard = {number: [] for number in range(20)}
+    busy = set()
+
+    def callback(name):
+        def call(notification):
+            assert name not in busy
+            busy.add(name)
+            if draw.random() < 0.3:
+                gevent.sleep(draw.choice((0, 0.0005, 0.002)))
+            busy.discard(name)
+            heard[name].append(notification.data)
+
+        return call
+
+    for name in heard:
+        registry.register(KEY, callback(name))
+    gevent.joinall([gevent.spawn(registry.notify, KEY, number, ephemeral=True) for number in range(200)])
+    while any(len(one) < 200 for one in heard.values()):
+        gevent.sleep(0.005)
+    orders = {tuple(one) for one in heard.values()}
+    assert len(orders) == 1
+    assert sorted(orders.pop()) == list(range(200))
+    assert registry.counts["callback_errors"] == 0
+
+
+@pytest.mark.parametrize("blocks", [False, True], ids=["at once", "after a while"])
+def test_what_ends_the_interpreter_but_is_caught_loses_no_call(registry, blocks):
+    heard = Queue()
+
+    def leave(notification):
+        heard.put(notification)
+        if notification.data == 1:
+            if blocks:
+                gevent.sleep(0.05)
+            raise SystemExit
+
+    registry.register(KEY, leave)
+    registry.register(KEY, heard.put)
+    receipts = [gevent.spawn(registry.notify, KEY, number) for number in (1, 2)]
+    with pytest.raises(SystemExit):
+        gevent.sleep(SECONDS)
+    gevent.joinall(receipts)
+    assert sorted(numbers(heard, 4)) == [1, 1, 2, 2]
 
 
 def test_worker_that_is_killed_leaves_its_calls_to_the_next(registry):

@@ -11,7 +11,7 @@ from gevent import Greenlet
 
 from ._calls import OnError
 from ._driver import run
-from ._gevent_calls import Callings, Outlet
+from ._gevent_calls import Callings
 from ._gevent_clients import check_client, make_client
 from ._gevent_greenlets import Ended
 from ._gevent_listener import Listener
@@ -46,6 +46,10 @@ class Registry:
     Callbacks are plain functions, called in greenlets: one that blocks delays only its own registration's calls, which
     start one after another. What they return is let go, but for a `Greenlet`: its failure is told to `on_error`, and
     `stop` waits for it. Use it in the thread that started it.
+
+    A forked child is none of its business, so under gunicorn (`-k gevent`) each worker starts its own:
+    `def post_worker_init(worker): registry.start()` and `def worker_exit(server, worker): registry.stop()`, in
+    `gunicorn.conf.py`; with `preload_app`, patch first there.
     """
 
     def __init__(
@@ -112,7 +116,7 @@ class Registry:
         if not self._life.begun:
             return
         self._life.core.check_process()  # in a child, to close what is shared would make the parent deaf
-        self._world.callings.disown(gevent.getcurrent())  # a callback that stops the registry is not waited for
+        self._world.outlet.disown(gevent.getcurrent())  # a callback that stops the registry is not waited for
         if self._stopping is None:
             self._stopping = gevent.spawn(Ended, lambda: run(self._life.stop(drain_seconds)))
         self._stopping.get().get()
@@ -208,9 +212,8 @@ class _World:
     framework = "gevent"
 
     def __init__(self, on_error: OnError | None, client: requests.Session | None) -> None:
-        self.callings = Callings(on_error)
-        self.calls = self.callings.calls
-        self.outlet = Outlet(self.callings)
+        self.outlet = Callings(on_error)
+        self.calls = self.outlet.calls
         self._client = client
 
     def check(self) -> None:
@@ -218,7 +221,7 @@ class _World:
 
     def runtime(self, settings: RegistrySettings) -> GeventRuntime:
         client = make_client(self._client, settings.url_policy, cafile=settings.cafile)
-        return GeventRuntime(client, settings.store, self.callings.running)
+        return GeventRuntime(client, settings.store, self.outlet.running)
 
     def listener(self, core: RegistryCore, settings: RegistrySettings) -> Listener:
         context = server_context(settings.certfile, settings.keyfile)

@@ -56,9 +56,6 @@ class Registration:
 
     __slots__ = ("callback", "closed", "keys", "on_gap", "seats")
 
-    read = False
-    """It is read as a stream: its callback is ours, and never waits."""
-
     def __init__(self, keys: tuple[str, ...], callback: Callback, on_gap: GapCallback | None) -> None:
         self.keys = keys
         self.callback = callback
@@ -98,11 +95,3 @@ class Registration:
 
     def __repr__(self) -> str:
         return f"Registration(keys={list(self.keys)!r}, closed={self.closed})"
-
-
-class Reading(Registration):
-    """A registration that is read instead of called."""
-
-    __slots__ = ()
-
-    read = True

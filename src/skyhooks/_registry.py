@@ -20,7 +20,7 @@ from ._keys import canonical_keys
 from ._lease import Lease, Tell
 from ._notification import Notification
 from ._ping import prove_url
-from ._registration import START, Reading, Registration
+from ._registration import START, Registration
 from ._signing import bears_mac
 from ._stream import Stream
 from ._track import Event, Outbox, Track
@@ -227,7 +227,7 @@ class RegistryCore:
         names = canonical_keys(keys)
         starts = _starts(names, since)
         self._check_running()
-        registration = Reading(names, stream.push, stream.push)
+        registration = Registration(names, stream.push, stream.push)
         stream.registration = registration
         self._streams[id(stream)] = stream
         try:
