@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -15,7 +17,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from mongodb_build import build, is_built
-from processes import free_port
+from processes import free_port, until
 
 VARIABLE = "SKYHOOKS_TEST_MONGODB"
 START_SECONDS = 60.0
@@ -61,10 +63,6 @@ class OwnServer(Server):
         self._folder = folder
         self._process = None
 
-    @property
-    def pid(self):
-        return self._process.pid
-
     def start(self):
         self._process = self._spawn()
         self._wait()
@@ -73,6 +71,18 @@ class OwnServer(Server):
         """Kill it as a power cut does; it is gone when this returns."""
         self._process.kill()
         self._reap()
+
+    def freeze(self):
+        """Stop it where it is; all its threads stand when this returns."""
+        self._process.send_signal(signal.SIGSTOP)
+        until(self._stands)
+
+    def thaw(self):
+        self._process.send_signal(signal.SIGCONT)
+
+    def _stands(self):
+        tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
+        return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
 
     def restart(self):
         """Start it again on the same port and files."""

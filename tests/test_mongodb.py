@@ -128,11 +128,9 @@ class TestKilledServer:
     def test_mgo_a_server_that_is_gone_is_unavailable_in_time_and_so_is_a_frozen_one(self, mortal):  # noqa: F811
         with closing(MongoDBStore(mortal.url())) as store:
             publish(store)
-            os.kill(mortal.pid, signal.SIGSTOP)
-            try:
-                assert is_unavailable(lambda: publish(store))
-            finally:
-                os.kill(mortal.pid, signal.SIGCONT)
+            mortal.freeze()
+            assert is_unavailable(lambda: publish(store))
+            mortal.thaw()
             mortal.kill()
             for operation in (lambda: publish(store), lambda: store.join(Instance("i", None, 0), 9), store.instances):
                 assert is_unavailable(operation)
