@@ -346,6 +346,7 @@ def test_tasks_of_many_threads_share_a_notifier(app, told, heard):
     assert installation.counts == {"sent": 20}
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of 3.12 on: there are threads when it forks
 def test_a_child_has_a_notifier_of_its_own(app, told, heard):
     installation = told()
     task = make(app, lambda x: x)

@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from inspect import getattr_static
-from typing import Any
+from typing import Any, TypeAlias
 
 from celery import Celery, Task
 from celery.app.task import Context
@@ -19,7 +19,7 @@ from ._json import encode_data
 from ._keys import canonical_keys
 from .exceptions import InvalidData, InvalidKey, SkyhooksError
 
-AnyTask = Task[Any, Any]
+AnyTask: TypeAlias = "Task[Any, Any]"  # text, because in Celery 5.5 it cannot be subscripted
 TaskKeys = Mapping[str, object] | Callable[[AnyTask], Mapping[str, object] | None] | None
 """Who is told of a task: a mapping of keys, a function of the task that returns one, or None for nobody."""
 
