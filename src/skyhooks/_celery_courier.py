@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .blocking import Notifier as BlockingNotifier
 from .blocking import Submission
-from .exceptions import StoreUnavailable
+from .exceptions import SkyhooksError, StoreUnavailable
 
 if TYPE_CHECKING:
     from ._gevent_notifier import Notifier as GeventNotifier
@@ -61,7 +61,10 @@ class Courier:
         self.counts[kind] += 1
         if trouble not in self._troubles:
             self._troubles.add(trouble)
-            log.error("%s, which is said once while it lasts: %s: %s", what, type(error).__name__, error)
+            own = (
+                None if isinstance(error, SkyhooksError) else error
+            )  # the application's: where it was raised is of use
+            log.error("%s, said once while it lasts: %s: %s", what, type(error).__name__, error, exc_info=own)
 
     def end_trouble(self, trouble: str) -> None:
         """Log that a trouble is over, if it was there."""
