@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import string
 import time
+from contextlib import AbstractContextManager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +49,12 @@ class StrictWSGIHandler(WSGIHandler):
     def read_requestline(self) -> str:
         """Wait for a request, but not for ever; nothing at all ends the connection."""
         with gevent.Timeout(self.idle_seconds, ConnectionAbortedError):
-            first = self.rfile.peek(1)[:1]
-        if first and first not in _FIRST:
+            begun = self.rfile.peek(1)
+        if begun and begun[:1] not in _FIRST:
             self._refuse(WRONG_METHOD)  # TLS, say, in which no line may ever end
             return ""
-        self._overdue = time.monotonic() + self.head_seconds
+        # Where the whole head is here already, two timers less are a tenth of what a request costs.
+        self._overdue = 0.0 if b"\r\n\r\n" in begun else time.monotonic() + self.head_seconds
         with self._in_time():
             return super().read_requestline()
 
@@ -89,7 +91,9 @@ class StrictWSGIHandler(WSGIHandler):
             while self.socket.recv(PIECE_BYTES):
                 continue
 
-    def _in_time(self) -> gevent.Timeout:
+    def _in_time(self) -> AbstractContextManager[object]:
+        if not self._overdue:
+            return contextlib.nullcontext()
         return gevent.Timeout(max(0.001, self._overdue - time.monotonic()), ConnectionAbortedError)
 
 
