@@ -151,11 +151,16 @@ def test_tls_refused_peer_that_does_not_end_is_closed(shown, trust):
         assert not shown.listener._connections
 
 
-def test_tls_handshake_that_stalls_is_closed(shown):
-    with shown.connect() as sock:
+def test_tls_handshake_that_stalls_is_closed_after_ten_seconds(shown, trust):
+    with shown.connect() as sock, shown.connect() as idle, trust.wrap_socket(idle, server_hostname="localhost") as tls:
         sock.sendall(b"\x16\x03\x01")
-        shown.skip(100)
+        for _ in within(SECONDS):
+            if len(shown.listener._connections) == 2:
+                break
+        shown.skip(10.5)
         assert is_closed(sock)
+        tls.sendall(PLAIN)
+        assert read_answer(tls)[0] == 200
 
 
 def test_tls_before_1_2_is_refused(shown, certificate):

@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Any, cast
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, wrapServerTLS
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import CertificateOptions
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ._answering import BACKLOG, CLOSE_SECONDS, MAX_CONNECTIONS, SWEEP_SECONDS, Accepted, Answering, Receive
-from ._http import Request
+from ._http import HEAD_SECONDS, Request
 from ._twisted_deferred import inside
 from ._twisted_reactor import AfterWrites, Port, Reactor, Timer, Transport, Turns
 from ._twisted_tasks import TwistedFuture
@@ -113,11 +114,15 @@ class Listener:
 
     def _sweep(self) -> None:
         self.answering.tick(time.time())
-        self._connections.sweep(self.reactor.seconds())
+        now = self.reactor.seconds()
+        self._connections.sweep(now)
+        for connection in self._connections:
+            if connection.shakes_hands_since <= now - HEAD_SECONDS:
+                connection.abort()
         self._sweeper = self.reactor.callLater(SWEEP_SECONDS, self._sweep)
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
+@implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
 class _Inbound(Protocol):
     """One accepted connection."""
 
@@ -125,13 +130,18 @@ class _Inbound(Protocol):
         self._listener = listener
         self._answering = listener.answering
         self._ending = False
-        self.http = listener.answering.connection(listener.reactor.seconds())
+        now = listener.reactor.seconds()
+        self.shakes_hands_since = inf if listener.half_closes else now
+        self.http = listener.answering.connection(now)
 
     def connectionMade(self) -> None:
         self._transport = cast("Transport", self.transport)
         self._transport.setTcpNoDelay(True)
         self._transport.registerProducer(self, True)
         self._listener.opened(self)
+
+    def handshakeCompleted(self) -> None:
+        self.shakes_hands_since = inf
 
     def dataReceived(self, data: bytes) -> None:
         for event in self.http.feed(data, self._listener.reactor.seconds()):
