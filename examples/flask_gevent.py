@@ -6,6 +6,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import contextlib
 import sys
 from collections.abc import Iterator
 
@@ -61,7 +62,7 @@ def as_event(item: Notification | Gap) -> str:
 
 
 def main(port: int) -> None:
-    with registry:
+    with contextlib.suppress(KeyboardInterrupt), registry:
         print(f"http://127.0.0.1:{port}/42", flush=True)
         WSGIServer(("127.0.0.1", port), app, log=None).serve_forever()
 

@@ -55,11 +55,13 @@ class Service:
 
 
 async def main(reactor: IReactorCore, port: int) -> None:
-    async with Registry() as registry:  # $SKYHOOKS_STORE, else a SQLite file in this directory
-        endpoint = endpoints.TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
-        await endpoint.listen(Site(Service(registry).app.resource()))
-        print(f"http://127.0.0.1:{port}/42", flush=True)
-        await Deferred()  # until the reactor stops
+    registry = Registry()  # $SKYHOOKS_STORE, else a SQLite file in this directory
+    await registry.start()
+    reactor.addSystemEventTrigger("before", "shutdown", registry.stop)
+    endpoint = endpoints.TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
+    await endpoint.listen(Site(Service(registry).app.resource()))
+    print(f"http://127.0.0.1:{port}/42", flush=True)
+    await Deferred()  # until the reactor stops
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import SECONDS, free_port
+from processes import SECONDS, free_port, until
 from skyhooks import Notifier
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -23,23 +24,37 @@ SERVICES = ("tornado_service.py", "flask_gevent.py", "klein_service.py")
 @pytest.fixture
 def run(tmp_path):
     """Starts an example in a directory of its own, and ends it with the test; returns its address."""
-    running = []
-    env = {name: value for name, value in os.environ.items() if not name.startswith("SKYHOOKS_")}
+    with contextlib.ExitStack() as stack:
+        yield lambda script: stack.enter_context(Service(script, tmp_path)).address
 
-    def run(script):
+
+class Service:
+    """An example that runs."""
+
+    def __init__(self, script, folder):
         port = free_port()
-        process = subprocess.Popen(
-            [sys.executable, EXAMPLES / script, str(port)], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
+        self.address = f"http://127.0.0.1:{port}"
+        self._process = subprocess.Popen(
+            [sys.executable, EXAMPLES / script, str(port)],
+            cwd=folder,
+            env={name: value for name, value in os.environ.items() if not name.startswith("SKYHOOKS_")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        running.append(process)
-        assert process.stdout.readline() == f"http://127.0.0.1:{port}/42\n"
-        return f"http://127.0.0.1:{port}"
 
-    yield run
-    for process in running:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    def __enter__(self):
+        assert self._process.stdout.readline() == f"{self.address}/42\n"
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.communicate()
+
+    def interrupt(self):
+        """End it as Ctrl-C does; return what it complains of."""
+        self._process.send_signal(signal.SIGINT)
+        return self._process.communicate(timeout=SECONDS)[1]
 
 
 @pytest.fixture
@@ -121,6 +136,18 @@ def test_a_browser_goes_from_one_service_to_another_and_misses_nothing(run, job,
         for page, address in zip(pages, addresses[1:] + addresses[:1], strict=True):
             page.connect(address)
         assert [page.read() for page in pages] == ["while nobody was connected"] * len(pages)
+
+
+@pytest.mark.parametrize("script", SERVICES)
+def test_a_service_that_is_interrupted_leaves_and_complains_of_nothing(script, tmp_path):
+    with Service(script, tmp_path) as service, Notifier(f"sqlite:///{tmp_path}/skyhooks.db") as notifier:
+        with Page(service.address) as page:
+            page.connect()
+            until(lambda: notifier.interest({"account": 42}))
+            complaints = service.interrupt()
+        assert "Traceback" not in complaints
+        assert "Error" not in complaints
+        assert notifier.interest({"account": 42}) == []
 
 
 def test_a_job_that_is_run_twice_is_one_result(run, job, tmp_path):
