@@ -24,6 +24,7 @@ exceptions _keys _values _cursor _json _notification abc
 _registration _track _callbacks _dispatch _stream
 _dates _wire _signing _replay _http_parser _http_head _http_client _http_requests _http_server _http _urls _policy _identity
 _lane _stores _fetcher _hooks _ping _inbox _lease _heartbeat _registry _sending _delivery _backlog _targets _notifier
+_bridge _bridge_feed _bridge_events _bridge_messages _bridge_poll
 _driver _calls _settings _life _tls _faults _pool _resolver _unpinned _attempts
 _answering
 _turns _exchange _sockets _fan _workers _blocking_runtime _requests blocking

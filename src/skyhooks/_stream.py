@@ -19,18 +19,26 @@ class Stream:
     Beyond that its seats are parked; once half of it is read they are served again, from the log, from the first item
     that found no room. So a reader is told a gap only where the log has let go of what it put off.
 
+    With `latest` a reader that is too slow is skipped ahead: of each key only the newest notification waits for it.
+
     `afterwards` does something once no call is under way: what was on its way to a parked seat must have been put off
     before that seat is served again, or it would come twice.
     """
 
     def __init__(
-        self, max_pending: int, attend: Callable[[Track], None], afterwards: Callable[[Callable[[], None]], None]
+        self,
+        max_pending: int,
+        attend: Callable[[Track], None],
+        afterwards: Callable[[Callable[[], None]], None],
+        *,
+        latest: bool = False,
     ) -> None:
         self.registration: Registration | None = None
         self.ended = False
         self.wake: Callable[[], None] = lambda: None
         """Called whenever there is something new to see; the adapter's reader sets it."""
         self._max_pending = max_pending
+        self._latest = latest
         self._attend = attend
         self._afterwards = afterwards
         self._pending: deque[Notification | Gap] = deque()
@@ -44,7 +52,9 @@ class Stream:
 
     def push(self, what: Notification | Gap) -> None:
         """Take what the registration is called with."""
-        if self._put_off is not None:
+        if self._latest:
+            self._skip_to(what)
+        elif self._put_off is not None:
             self._put_back(what)
         elif self._has_room(what):
             self._bytes += _size(what)
@@ -65,6 +75,17 @@ class Stream:
     def end(self) -> None:
         """Let the reader come to an end once it has read what is pending."""
         self.ended = True
+        self.wake()
+
+    def _skip_to(self, what: Notification | Gap) -> None:
+        # A registration has few keys, so few items wait, and looking through them is cheaper than an index.
+        for waiting in self._pending:
+            if waiting.key == what.key:
+                self._pending.remove(waiting)
+                self._bytes -= _size(waiting)
+                break
+        self._bytes += _size(what)
+        self._pending.append(what)
         self.wake()
 
     def _has_room(self, what: Notification | Gap) -> bool:

@@ -1,0 +1,61 @@
+"""EventSource: a feed as server-sent events (WHATWG HTML, section 9.2). Async, names no loop."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Callable
+
+import msgspec
+
+from ._bridge import RETRY_SECONDS, BridgeOptions
+from ._bridge_feed import Feed, Item
+from ._notification import Gap, Notification
+
+HEADERS = (
+    ("content-type", "text/event-stream"),
+    ("cache-control", "no-store"),
+    ("x-accel-buffering", "no"),  # nginx would keep events until a buffer is full
+)
+COMMENT = b":\n\n"
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+EventName = str | Callable[[Notification], str] | None
+"""What notifications are called: nothing, which a page hears as `message`; a name; or a function that names each."""
+
+
+async def event_stream(
+    feed: Feed, options: BridgeOptions, draw: Callable[[], float], event: EventName = None
+) -> AsyncGenerator[bytes]:
+    """Yield what an EventSource is sent, until the registry stops; `draw` gives a number from 0 up to 1.
+
+    First where the client is, without an event, so that it resumes from there even if nothing ever comes.
+    """
+    least, most = RETRY_SECONDS
+    retry_ms = round(1000 * (least + (most - least) * draw()))
+    yield f"retry: {retry_ms}\nid: {feed.cursor}\n\n".encode()
+    while not feed.ended:
+        items = await feed.next(options.comment_seconds)
+        yield b"".join(encode_event(item, event) for item in items) or COMMENT
+    yield encode_fields("reconnect", b"{}", feed.cursor)
+
+
+def encode_event(item: Item, event: EventName = None) -> bytes:
+    """Return an item as an event, whose id is the cursor behind it: a browser gives it back when it connects again."""
+    if isinstance(item, Gap):
+        return encode_fields("gap", msgspec.json.encode({"key": item.key, "reason": item.reason}), item.cursor)
+    return encode_fields(event(item) if callable(event) else event, item.raw, item.cursor)
+
+
+def encode_fields(name: str | None, data: bytes, cursor: str) -> bytes:
+    """Return an event; data that has line ends comes as so many lines, which the browser joins again."""
+    lines = [f"id: {cursor}".encode()]
+    if name:
+        lines.append(f"event: {_one_line(name)}".encode())
+    lines += [b"data: " + line for line in _LINE_END.split(data)]
+    return b"\n".join(lines) + b"\n\n"
+
+
+def _one_line(name: str) -> str:
+    if "\n" in name or "\r" in name:
+        raise ValueError(f"{name!r} cannot name an event: it has a line end")
+    return name

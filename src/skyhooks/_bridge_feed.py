@@ -1,0 +1,80 @@
+"""One client's notifications as a bridge reads them: all that are there, or a silence. Async, names no loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ._bridge import BridgeOptions
+from ._cursor import encode_cursor
+from ._notification import Gap, Notification
+from ._registry import RegistryCore
+from ._stream import MAX_PENDING_BYTES, Stream
+from .abc import Runtime
+
+Item = Notification | Gap
+
+
+class Feed:
+    """A stream that was opened for a client; close it when the client has gone, however it went."""
+
+    def __init__(self, core: RegistryCore, runtime: Runtime, options: BridgeOptions) -> None:
+        self.cursor = ""
+        """Where the client is, behind the last batch that it was given."""
+        self._core = core
+        self._runtime = runtime
+        self._options = options
+        self._stream: Stream | None = None
+
+    async def open(self, keys: Mapping[str, object], since: str | None) -> None:
+        """Begin.
+
+        Raises:
+            InvalidKey, InvalidCursor, StoreUnavailable, NotStarted: there is nothing to close.
+        """
+        self._stream = stream = await self._core.open_stream(
+            keys, since=since, max_pending=self._options.max_pending, latest=self._options.policy == "latest"
+        )
+        self.cursor = since if since not in (None, "start") else _beginning(stream, since)
+
+    async def next(self, seconds: float) -> list[Item]:
+        """Return what is there, oldest first, or what comes first within so many seconds: nothing, if nothing does."""
+        stream = self._opened()
+        if not stream.pending and not stream.ended:
+            awake = self._runtime.future()
+            stream.wake = lambda: awake.set(None)
+            await awake.wait(seconds)
+        return self._take(stream)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the registry stops and nothing more will come: the client is to go elsewhere, with its cursor."""
+        stream = self._opened()
+        return stream.ended and not stream.pending
+
+    async def close(self) -> None:
+        """End it; twice is fine."""
+        if self._stream is not None:
+            await self._core.close_stream(self._stream)
+
+    def _take(self, stream: Stream) -> list[Item]:
+        items: list[Item] = []
+        size = 0
+        while stream.pending and len(items) < self._options.max_pending and size <= MAX_PENDING_BYTES:
+            item = stream.take()
+            size += len(item.raw) if isinstance(item, Notification) else 0
+            items.append(item)
+        if items:
+            self.cursor = items[-1].cursor
+        return items
+
+    def _opened(self) -> Stream:
+        if self._stream is None:
+            raise RuntimeError("this feed was not opened")
+        return self._stream
+
+
+def _beginning(stream: Stream, since: str | None) -> str:
+    if since is not None:
+        return since
+    limits = [(seat.track.key, seat.limit) for seat in stream.seats]
+    return encode_cursor((key, limit.epoch, limit.seq) for key, limit in limits if limit is not None)
