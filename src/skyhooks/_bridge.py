@@ -14,6 +14,8 @@ from .exceptions import InvalidCursor, InvalidKey, NotStarted, StoreCorrupt, Sto
 MAX_MESSAGE_BYTES = 65_536
 """How long a message from a browser may be: it has little to say."""
 MAX_PENDING = 256
+CURSOR = "skyhooks-cursor"
+"""The header in which a poll's answer says where the client is; a 204 has nothing else to say it in."""
 COMMENT_SECONDS = 15.0
 """How long a silence may last before a bridge says that it is there: proxies end connections that say nothing."""
 STALL_SECONDS = 30.0
@@ -74,7 +76,12 @@ def cors_headers(origin: str | None, origins: Collection[str]) -> tuple[tuple[st
     """Let pages of the origins that were named read what they are answered, with their cookies."""
     if origin is None or origin.lower() not in origins:
         return ()
-    return (("access-control-allow-origin", origin), ("access-control-allow-credentials", "true"), ("vary", "origin"))
+    return (
+        ("access-control-allow-origin", origin),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-expose-headers", CURSOR),  # else a page of theirs cannot see it in a poll's answer
+        ("vary", "origin"),
+    )
 
 
 class Refused(msgspec.Struct, frozen=True):

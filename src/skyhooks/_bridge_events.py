@@ -28,11 +28,13 @@ async def event_stream(
 ) -> AsyncGenerator[bytes]:
     """Yield what an EventSource is sent, until the registry stops; `draw` gives a number from 0 up to 1.
 
-    First where the client is, without an event, so that it resumes from there even if nothing ever comes.
+    First a `hello`, so that the client resumes from there even if nothing ever comes. It is an event, as the id of a
+    block without data is hidden from the page: skyhooks.js would not know it when an error status ends the EventSource
+    for good, nor whether a proxy holds back all that comes.
     """
     least, most = RETRY_SECONDS
     retry_ms = round(1000 * (least + (most - least) * draw()))
-    yield f"retry: {retry_ms}\nid: {feed.cursor}\n\n".encode()
+    yield f"retry: {retry_ms}\n".encode() + encode_fields("hello", b"{}", feed.cursor)
     while not feed.ended:
         items = await feed.next(options.comment_seconds)
         yield b"".join(encode_event(item, event) for item in items) or COMMENT

@@ -6,15 +6,13 @@ import math
 
 import msgspec
 
-from ._bridge import Refused
+from ._bridge import CURSOR, Refused
 from ._bridge_feed import Feed
 from ._bridge_messages import encode_message
 
 POLL_SECONDS = 25.0
 """How long a poll waits that does not say: shorter than what proxies bear."""
 MAX_POLL_SECONDS = 60.0
-CURSOR = "skyhooks-cursor"
-"""The header in which every answer says where the client is; a 204 has nothing else to say it in."""
 
 
 class PollAnswer(msgspec.Struct, frozen=True):
