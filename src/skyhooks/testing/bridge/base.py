@@ -1,0 +1,115 @@
+"""What an adapter gives to have its bridges judged, and what all parts of the suite share."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import pytest
+
+from ..adapter.base import KEY, QUICK, Adapter, AdapterTests, AwaitedNotifier, AwaitedRegistry
+from .clients import Browser, Item, Transport, open_browser
+
+__all__ = ["KEY", "QUICK", "TRANSPORTS", "BridgeAdapter", "BridgeTests", "Served", "Tab", "data_of", "each_transport"]
+
+TRANSPORTS: tuple[Transport, ...] = ("events", "socket", "poll")
+each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
+
+Served = Literal["events", "socket", "poll", "script"]
+"""What a bridge is called here: `EventSource`, `WebSocket`, `LongPoll`, `Script`."""
+
+
+class BridgeAdapter(Adapter):
+    """One framework, with its bridges: what a test class gives as the fixture `adapter`.
+
+    Beside what `Adapter` asks for there are three methods::
+
+        async def serve(self, registry, transport, *, keys, **options) -> str
+        def allows(self, keys) -> Any
+        def refuses(self, status) -> Any
+
+    What `serve` began is ended by `run`, when a body is over, however it ended: connections that are still open too.
+    """
+
+    @abc.abstractmethod
+    async def serve(self, registry: AwaitedRegistry, transport: Served, *, keys: Any, **options: Any) -> str:
+        """Mount one bridge in an application of the framework, serve it, and return its URL.
+
+        The server is the framework's own, on a free port of 127.0.0.1; each call makes one, at an `http://` URL without
+        a query. `registry` is what `self.registry` returned, and runs. `keys` is what `allows` or `refuses` returned;
+        for `"script"`, which serves `skyhooks.js` to anyone, it is not used, nor is the registry. The options go to the
+        bridge as they are: `max_pending`, `policy`, `comment_seconds`, `origins`, and for `"events"` also `event`.
+
+        Raises:
+            ValueError, TypeError: what the bridge says of its options, at once.
+        """
+
+    @abc.abstractmethod
+    def allows(self, keys: Mapping[str, object]) -> Any:
+        """Return a function for `keys=`, of the framework's request, that lets everybody have these keys."""
+
+    @abc.abstractmethod
+    def refuses(self, status: int) -> Any:
+        """Return a function for `keys=` that refuses by the framework's own error; the status is 401 or 403.
+
+        Where the framework has no such error for 403, by PermissionError, which is 403 everywhere.
+        """
+
+
+class Tab:
+    """A browser's tab, which a body awaits: it blocks in a thread."""
+
+    def __init__(self, adapter: Adapter, browser: Browser) -> None:
+        self._adapter = adapter
+        self.browser = browser
+
+    @property
+    def cursor(self) -> str:
+        """Where it is: what it would give when it connects again."""
+        return self.browser.cursor
+
+    async def next(self) -> Item:
+        """Wait for what comes next: a notification, a gap, or that it is to reconnect."""
+        return await self._adapter.in_thread(self.browser.next)
+
+    async def read(self, count: int) -> list[Item]:
+        """Wait for so many."""
+        return [await self.next() for _ in range(count)]
+
+    async def close(self) -> None:
+        """Go, without a word."""
+        await self._adapter.in_thread(self.browser.close)
+
+
+class BridgeTests(AdapterTests):
+    """The fixtures, and what opens tabs; a part of the suite adds bodies."""
+
+    @pytest.fixture
+    def adapter(self) -> BridgeAdapter:
+        raise NotImplementedError("give a fixture `adapter` that returns your framework's BridgeAdapter")
+
+    @asynccontextmanager
+    async def tab(
+        self, adapter: Adapter, url: str, transport: Transport, since: str | None = None, **details: Any
+    ) -> AsyncIterator[Tab]:
+        """Open a tab, which is connected by then; it goes when the block is left."""
+        tab = Tab(adapter, await adapter.in_thread(lambda: open_browser(transport, url, since, **details)))
+        try:
+            yield tab
+        finally:
+            await tab.close()
+
+    async def mounted(
+        self, adapter: BridgeAdapter, transport: Served, keys: Mapping[str, object] = KEY, **options: Any
+    ) -> tuple[AwaitedRegistry, AwaitedNotifier, str]:
+        """Start a registry, serve one bridge on it, and return both with a notifier."""
+        registry = await adapter.started(**QUICK)
+        url = await adapter.serve(registry, transport, keys=adapter.allows(keys), **options)
+        return registry, adapter.notifier(), url
+
+
+def data_of(items: list[Item]) -> list[object]:
+    """Show notifications by their data, and all else by its kind."""
+    return [item.data if item.kind == "notification" else item.kind for item in items]
