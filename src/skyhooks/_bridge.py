@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
-from ._wire import problem
+from ._wire import encode_problem
 from .exceptions import InvalidCursor, InvalidKey, NotStarted, StoreCorrupt, StoreUnavailable
 
 MAX_MESSAGE_BYTES = 65_536
@@ -18,10 +18,26 @@ CURSOR = "skyhooks-cursor"
 """The header in which a poll's answer says where the client is; a 204 has nothing else to say it in."""
 COMMENT_SECONDS = 15.0
 """How long a silence may last before a bridge says that it is there: proxies end connections that say nothing."""
-STALL_SECONDS = 30.0
-"""How long a client may take to read what it was sent; then its connection is closed, and it resumes with its cursor."""
+STALL_COMMENTS = 2
+"""For how many times `comment_seconds` a client may read nothing of what it was sent, or answer no ping."""
 RETRY_SECONDS = 1.0, 4.0
 """Between which times a client tries again: all at once would be one more crash."""
+
+CURSOR = "skyhooks-cursor"
+"""The header in which every answer to a poll says where the client is; a 204 has nothing else to say it in."""
+
+PROBLEM = "application/problem+json"
+PROBLEMS = {
+    "cursor": ("Bad Request", "That is no cursor of skyhooks; begin without one."),
+    "timeout": ("Bad Request", "The timeout is a number of seconds."),
+    "forbidden": ("Forbidden", "These notifications are not for you."),
+    "origin": ("Forbidden", "Pages of that site may not connect."),
+    "method": ("Method Not Allowed", "Notifications are read by GET."),
+    "upgrade": ("Upgrade Required", "This is a WebSocket."),
+    "keys": ("Internal Server Error", "The application failed to say which keys to serve; its log says why."),
+    "unavailable": ("Service Unavailable", "The store is away, or this process stops; try again."),
+}
+"""Title and detail by code: fixed texts, so that nothing of a request is ever echoed."""
 
 Policy = Literal["lossless", "latest"]
 
@@ -35,6 +51,11 @@ class BridgeOptions(msgspec.Struct, frozen=True, kw_only=True):
     comment_seconds: float = COMMENT_SECONDS
     origins: frozenset[str] = frozenset()
     """Which other sites' pages may connect, as `https://app.example`."""
+
+    @property
+    def stall_seconds(self) -> float:
+        """How long a client may take to read what it was sent; then its connection is closed, and it resumes."""
+        return STALL_COMMENTS * self.comment_seconds
 
 
 def bridge_options(
@@ -69,7 +90,7 @@ def is_foreign(origin: str | None, host: str | None, origins: Collection[str]) -
     """Tell whether a page of another site asks, and may not. Browsers always say the origin of a WebSocket."""
     if origin is None or origin.lower() in origins:
         return False
-    return urlsplit(origin.lower()).netloc != (host or "").lower()
+    return not host or urlsplit(origin.lower()).netloc != host.lower()
 
 
 def cors_headers(origin: str | None, origins: Collection[str]) -> tuple[tuple[str, str], ...]:
@@ -93,11 +114,13 @@ class Refused(msgspec.Struct, frozen=True):
 
     @property
     def body(self) -> bytes:
-        """The problem as JSON (RFC 9457)."""
-        return problem(self.status, self.code)
+        """The problem as JSON (RFC 9457), of the type `PROBLEM`."""
+        title, detail = PROBLEMS[self.code]
+        return encode_problem(self.status, self.code, title, detail)
 
 
 NO_GET = Refused(405, "method", (("allow", "GET"),))
+NO_UPGRADE = Refused(426, "upgrade", (("connection", "upgrade"), ("upgrade", "websocket")))
 FOREIGN = Refused(403, "origin")
 FORBIDDEN = Refused(403, "forbidden")
 
@@ -114,8 +137,3 @@ def refusal_of(error: BaseException) -> Refused:
     if isinstance(error, InvalidKey):
         return Refused(500, "keys")  # the application's mistake, not the browser's
     return Refused(503, "unavailable", (("retry-after", "1"),))
-
-
-def names_of(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return headers by their names in lower case; of those that came more than once, the last."""
-    return {name.lower(): value for name, value in headers}

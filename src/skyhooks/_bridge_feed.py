@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 
-from ._bridge import BridgeOptions
-from ._cursor import encode_cursor
+from ._bridge import BridgeOptions, Refused, Trouble, refusal_of
+from ._cursor import decode_cursor, encode_cursor, key_hash
 from ._notification import Gap, Notification
+from ._registration import LAGGING
 from ._registry import RegistryCore
 from ._stream import MAX_PENDING_BYTES, Stream
 from .abc import Runtime
+
+log = logging.getLogger("skyhooks")
 
 Item = Notification | Gap
 
@@ -34,7 +38,7 @@ class Feed:
         self._stream = stream = await self._core.open_stream(
             keys, since=since, max_pending=self._options.max_pending, latest=self._options.policy == "latest"
         )
-        self.cursor = since if since not in (None, "start") else _beginning(stream, since)
+        self.cursor = _beginning(stream, since)
 
     async def next(self, seconds: float) -> list[Item]:
         """Return what is there, oldest first, or what comes first within so many seconds: nothing, if nothing does."""
@@ -50,6 +54,16 @@ class Feed:
         """Whether the registry stops and nothing more will come: the client is to go elsewhere, with its cursor."""
         stream = self._opened()
         return stream.ended and not stream.pending
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the log may still have something for it from before it was opened."""
+        return any(seat.state == LAGGING for seat in self._opened().seats)
+
+    def end(self) -> None:
+        """Let `next` return and `ended` be true: the client has gone. Still to be closed."""
+        if self._stream is not None:
+            self._stream.end()
 
     async def close(self) -> None:
         """End it; twice is fine."""
@@ -74,7 +88,27 @@ class Feed:
 
 
 def _beginning(stream: Stream, since: str | None) -> str:
-    if since is not None:
+    """Say where a client is that has got nothing yet, in all keys: those that its cursor does not know began by now."""
+    if since == "start":
         return since
-    limits = [(seat.track.key, seat.limit) for seat in stream.seats]
-    return encode_cursor((key, limit.epoch, limit.seq) for key, limit in limits if limit is not None)
+    known = decode_cursor(since) if since is not None else {}
+    places = []
+    for seat in stream.seats:
+        limit = seat.limit
+        if limit is not None:
+            epoch, seq = known.get(key_hash(seat.track.key), (limit.epoch, limit.seq))
+            places.append((seat.track.key, epoch, seq))
+    return encode_cursor(places)
+
+
+async def open_feed(make: Callable[[], Feed], keys: Mapping[str, object], since: str | None) -> Feed | Refused:
+    """Make a feed and open it, or say what the client is answered that gets none."""
+    try:
+        feed = make()
+        await feed.open(keys, since)
+    except Trouble as error:
+        refused = refusal_of(error)
+        if refused.status == 500:
+            log.exception("keys= gave what no notification can be about")
+        return refused
+    return feed

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import msgspec
 
-from ._bridge import BridgeOptions
+from ._bridge import BridgeOptions, Refused
 from ._bridge_feed import Feed, Item
 from ._notification import Gap
 
@@ -90,3 +90,8 @@ def read_first(message: bytes | str) -> str | None:
         return msgspec.json.decode(message, type=First).since
     except msgspec.DecodeError:
         return None
+
+
+def close_of(refused: Refused) -> Close:
+    """Return with which code a socket is closed, when what its first message asks for is refused."""
+    return Close.POLICY if refused.status < 500 else Close.TRY_AGAIN

@@ -13,6 +13,8 @@ from ._bridge_messages import encode_message
 POLL_SECONDS = 25.0
 """How long a poll waits that does not say: shorter than what proxies bear."""
 MAX_POLL_SECONDS = 60.0
+REPLAY_SECONDS = 3.0
+"""How long even a poll waits that is not to wait, where the log may have something for it."""
 
 
 class PollAnswer(msgspec.Struct, frozen=True):
@@ -31,6 +33,8 @@ class _Body(msgspec.Struct, frozen=True):
 async def poll(feed: Feed, seconds: float) -> PollAnswer:
     """Answer with what is there, or comes within so many seconds: 200 and a list, else 204."""
     items = await feed.next(seconds)
+    if not items and feed.is_behind:
+        items = await feed.next(REPLAY_SECONDS)
     headers = (("cache-control", "no-store"), (CURSOR, feed.cursor))
     if not items:
         return PollAnswer(204, b"", headers)

@@ -79,11 +79,9 @@ class Stream:
 
     def _skip_to(self, what: Notification | Gap) -> None:
         # A registration has few keys, so few items wait, and looking through them is cheaper than an index.
-        for waiting in self._pending:
-            if waiting.key == what.key:
-                self._pending.remove(waiting)
-                self._bytes -= _size(waiting)
-                break
+        for waiting in [waiting for waiting in self._pending if _outdates(what, waiting)]:
+            self._pending.remove(waiting)
+            self._bytes -= _size(waiting)
         self._bytes += _size(what)
         self._pending.append(what)
         self.wake()
@@ -132,3 +130,12 @@ def _size(what: Notification | Gap) -> int:
 def _is_kept(what: Notification | Gap) -> bool:
     # An ephemeral notification has no place in the log: a reader that is too slow for it has missed it.
     return isinstance(what, Gap) or what.seq > 0
+
+
+def _outdates(what: Notification | Gap, waiting: Notification | Gap) -> bool:
+    # What is in the log is newer than all before it; a gap or what is ephemeral says nothing of what was in the log.
+    if what.key != waiting.key:
+        return False
+    if isinstance(what, Gap) or what.seq == 0:
+        return type(what) is type(waiting) and not (isinstance(waiting, Notification) and waiting.seq > 0)
+    return True
