@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from .base import BridgeAdapter, BridgeTests
+from .base import BridgeAdapter
+from .reading import ReadingTests
 
 __all__ = ["BridgeAdapter", "BridgeConformance"]
 
 
-class BridgeConformance(BridgeTests):
+class BridgeConformance(ReadingTests):
     """Subclass it in a test module of yours, and give a `BridgeAdapter`; pytest does the rest.
 
     ::

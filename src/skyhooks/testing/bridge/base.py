@@ -41,9 +41,6 @@ class BridgeAdapter(Adapter):
         a query. `registry` is what `self.registry` returned, and runs. `keys` is what `allows` or `refuses` returned;
         for `"script"`, which serves `skyhooks.js` to anyone, it is not used, nor is the registry. The options go to the
         bridge as they are: `max_pending`, `policy`, `comment_seconds`, `origins`, and for `"events"` also `event`.
-
-        Raises:
-            ValueError, TypeError: what the bridge says of its options, at once.
         """
 
     @abc.abstractmethod
