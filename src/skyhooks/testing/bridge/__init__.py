@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from .base import BridgeAdapter
+from .lasting import LastingTests
 from .reading import ReadingTests
+from .refusing import RefusingTests
 
 __all__ = ["BridgeAdapter", "BridgeConformance"]
 
 
-class BridgeConformance(ReadingTests):
+class BridgeConformance(ReadingTests, RefusingTests, LastingTests):
     """Subclass it in a test module of yours, and give a `BridgeAdapter`; pytest does the rest.
 
     ::

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import abc
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Literal
 
 import pytest
 
+from ...abc import Store
+from ...exceptions import StoreUnavailable
 from ..adapter.base import KEY, QUICK, Adapter, AdapterTests, AwaitedNotifier, AwaitedRegistry
-from .clients import Browser, Item, Transport, open_browser
+from ..adapter.raw import RawAnswer
+from .clients import Browser, Item, NotOpened, Transport, open_browser
 
-__all__ = ["KEY", "QUICK", "TRANSPORTS", "BridgeAdapter", "BridgeTests", "Served", "Tab", "data_of", "each_transport"]
+__all__ = [
+    "KEY",
+    "QUICK",
+    "TRANSPORTS",
+    "BridgeAdapter",
+    "BridgeTests",
+    "Distant",
+    "Served",
+    "Tab",
+    "data_of",
+    "each_transport",
+]
 
 TRANSPORTS: tuple[Transport, ...] = ("events", "socket", "poll")
 each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -99,12 +116,50 @@ class BridgeTests(AdapterTests):
             await tab.close()
 
     async def mounted(
-        self, adapter: BridgeAdapter, transport: Served, keys: Mapping[str, object] = KEY, **options: Any
+        self,
+        adapter: BridgeAdapter,
+        transport: Served,
+        keys: Mapping[str, object] = KEY,
+        *,
+        store: Any = None,
+        **options: Any,
     ) -> tuple[AwaitedRegistry, AwaitedNotifier, str]:
-        """Start a registry, serve one bridge on it, and return both with a notifier."""
-        registry = await adapter.started(**QUICK)
+        """Start a registry, serve one bridge on it, and return both with a notifier; on the test's store or another."""
+        registry = await adapter.started(store, **QUICK)
         url = await adapter.serve(registry, transport, keys=adapter.allows(keys), **options)
-        return registry, adapter.notifier(), url
+        return registry, adapter.notifier(store if isinstance(store, str) else None), url
+
+    async def refused(
+        self, adapter: Adapter, url: str, transport: Transport, since: str | None = None, **details: Any
+    ) -> RawAnswer:
+        """Be refused a connection, and return the answer."""
+        with pytest.raises(NotOpened) as refused:
+            await adapter.in_thread(lambda: open_browser(transport, url, since, **details))
+        return refused.value.answer
+
+
+class Distant:
+    """A store that can be cut off, or be far away, and counts what it is asked."""
+
+    instant = False
+
+    def __init__(self, store: Store) -> None:
+        self.calls: Counter[str] = Counter()
+        self.is_cut = False
+        self.seconds = 0.0
+        """How long a hook takes to be added."""
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._call, name)
+
+    def _call(self, name: str, *args: object) -> object:
+        self.calls[name] += 1
+        if self.is_cut:
+            raise StoreUnavailable("it is cut off")
+        if name == "add_hooks":
+            time.sleep(self.seconds)
+        return getattr(self._store, name)(*args)
 
 
 def data_of(items: list[Item]) -> list[object]:

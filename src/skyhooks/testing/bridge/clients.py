@@ -162,10 +162,12 @@ class Events:
     def _read_blocks(self) -> Iterator[tuple[str | None, bytes | None]]:
         name: str | None = None
         lines: list[bytes] = []
+        cursor = ""
         for line in self._lines():
             field, _, value = line.partition(b":")
             value = value.removeprefix(b" ")
             if not line:
+                self.cursor = cursor  # not before: an event that was cut off is to come again
                 yield name, b"\n".join(lines) if lines else None
                 name, lines = None, []
             elif not field:
@@ -175,7 +177,7 @@ class Events:
             elif field == b"event":
                 name = value.decode()
             elif field == b"id":
-                self.cursor = value.decode()
+                cursor = value.decode()
             elif field == b"retry":
                 self.retry_ms = int(value)
 

@@ -11,7 +11,7 @@ import pytest
 from ..._values import Publication
 from ...abc import Store
 from ..adapter.base import NAME
-from .base import KEY, QUICK, BridgeAdapter, BridgeTests, data_of, each_transport
+from .base import KEY, BridgeAdapter, BridgeTests, data_of, each_transport
 from .clients import Transport, get, with_query
 
 DATA = [
@@ -108,8 +108,9 @@ class ReadingTests(BridgeTests):
     async def test_several_keys_come_in_one_stream(self, adapter: BridgeAdapter, transport: Transport) -> None:
         _, notifier, url = await self.mounted(adapter, transport, {"account": [42, 43], "team": "a"})
         async with self.tab(adapter, url, transport) as tab:
+            each: list[dict[str, object]] = [{"account": 42}, {"account": 43}, {"team": "a"}]
             for number in range(9):
-                await notifier.notify([{"account": 42}, {"account": 43}, {"team": "a"}][number % 3], number)
+                await notifier.notify(each[number % 3], number)
             await notifier.notify({"account": [43, 42], "team": "a"}, "all")
             got = data_of(await tab.read(10))
         assert sorted(got, key=str) == [*range(9), "all"]
@@ -134,8 +135,7 @@ class ReadingTests(BridgeTests):
     @each_transport
     async def test_a_gap_is_told_and_not_twice(self, adapter: BridgeAdapter, transport: Transport) -> None:
         store = adapter.store_with(keep=2, keep_min_seconds=0)
-        registry, notifier = await adapter.started(store, **QUICK), adapter.notifier(store)
-        url = await adapter.serve(registry, transport, keys=adapter.allows(KEY))
+        registry, notifier, url = await self.mounted(adapter, transport, store=store)
         cursor = await registry.cursor(KEY)
         await notifier.notify_many([(KEY, number) for number in range(6)])
         async with self.tab(adapter, url, transport, cursor) as tab:

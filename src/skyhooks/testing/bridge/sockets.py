@@ -81,6 +81,10 @@ class Socket:
         with contextlib.suppress(ConnectionError):
             self._sock.sendall(head + mask + masked)
 
+    def say_goodbye(self, code: int) -> None:
+        """Begin to close."""
+        self.send(CLOSE, struct.pack(">H", code))
+
     def ended(self) -> int | None:
         """Read to the end, and return the code with which the peer closes; None: it just went."""
         try:
