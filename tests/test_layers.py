@@ -40,7 +40,7 @@ _twisted_treq _twisted_listener _twisted_stream _twisted_registry _twisted_notif
 PURE = set(
     words("""
     _keys _values _cursor _json _notification _registration _track _callbacks _dispatch _stream _dates _wire _signing _replay
-    _http_parser _http_head _http_client _http_requests _http_server _http _urls _policy _identity
+    _http_parser _http_head _http_client _http_requests _http_server _http _urls _policy _identity _bridge
 """)
 )
 CORE = set(ORDER[: ORDER.index("_driver")])

@@ -92,13 +92,11 @@ def _beginning(stream: Stream, since: str | None) -> str:
     if since == "start":
         return since
     known = decode_cursor(since) if since is not None else {}
-    places = []
-    for seat in stream.seats:
-        limit = seat.limit
-        if limit is not None:
-            epoch, seq = known.get(key_hash(seat.track.key), (limit.epoch, limit.seq))
-            places.append((seat.track.key, epoch, seq))
-    return encode_cursor(places)
+    return encode_cursor(
+        (key, *known.get(key_hash(key), (limit.epoch, limit.seq)))
+        for key, limit in ((seat.track.key, seat.limit) for seat in stream.seats)
+        if limit is not None
+    )
 
 
 async def open_feed(make: Callable[[], Feed], keys: Mapping[str, object], since: str | None) -> Feed | Refused:

@@ -141,8 +141,7 @@ class Events:
             with self._sock, self._response:
                 raise NotOpened(answer_of(self._response))
         self._blocks = self._read_blocks()
-        while not self.cursor:
-            next(self._blocks)
+        assert next(self._blocks) == ("hello", b"{}")
 
     def next(self) -> Item:
         for name, data in self._blocks:
