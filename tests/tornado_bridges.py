@@ -26,9 +26,9 @@ class TornadoBridges(AsyncioAdapter, BridgeAdapter):
             return self.listen([("/bridge", Script)])
         return self.listen([("/bridge", BRIDGES[transport], {"registry": registry, "keys": keys, **options})])
 
-    def listen(self, routes):
+    def listen(self, routes, **settings):
         sockets = bind_sockets(0, "127.0.0.1", backlog=1024)
-        server = HTTPServer(Application(routes, log_function=lambda handler: None))
+        server = HTTPServer(Application(routes, log_function=lambda handler: None, **settings))
         server.add_sockets(sockets)
         self.servers.append(server)
         return f"http://127.0.0.1:{sockets[0].getsockname()[1]}/bridge"

@@ -23,6 +23,8 @@ class Close(IntEnum):
     POLICY = 1008
     """The browser said what nobody asked for."""
     TOO_BIG = 1009
+    INTERNAL = 1011
+    """The bridge failed; its log says why."""
     TRY_AGAIN = 1013
     """The store is away, or the client was too slow: connect again, with the cursor."""
 

@@ -86,15 +86,14 @@ class Bridge(RequestHandler):
             self._refuse(FORBIDDEN)
             return None
 
-    async def _open_feed(self, keys: Keys, since: str | None) -> Refused | None:
-        """Open the feed; it has to be closed, whatever is returned."""
+    async def _open_feed(self, keys: Keys, since: str | None) -> Feed | Refused:
+        """Open the feed, which is then to be closed."""
         feed = await open_feed(lambda: self._registry.feed(self._options), keys, since)
-        if isinstance(feed, Refused):
-            return feed
-        self._feed = feed
-        if self._left.done():
-            feed.end()
-        return None
+        if isinstance(feed, Feed):
+            self._feed = feed
+            if self._left.done():
+                feed.end()
+        return feed
 
     async def _close_feed(self) -> None:
         if self._feed is not None:

@@ -21,15 +21,15 @@ class _Reading(Bridge):
     async def get(self, *args: str, **kwargs: str) -> None:  # noqa: ARG002  # groups of the route
         """Ask for the keys, open the feed, answer."""
         keys = await self._allowed()
-        if keys is None:
+        if keys is None or self._left.done():
             return
         since = since_of(self.request.headers.get("Last-Event-ID"), self.get_query_argument("since", None))
-        refused = await self._open_feed(keys, since)
+        feed = await self._open_feed(keys, since)
         try:
-            if refused is not None:
-                self._refuse(refused)
-            elif self._feed is not None and not self._left.done():
-                await self._answer(self._feed)
+            if isinstance(feed, Refused):
+                self._refuse(feed)
+            elif not self._left.done():
+                await self._answer(feed)
         finally:
             await self._close_feed()
 

@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from ._bridge import FOREIGN, MAX_MESSAGE_BYTES, NO_UPGRADE, STALL_COMMENTS, is_foreign, since_of
+from ._bridge import FOREIGN, MAX_MESSAGE_BYTES, NO_UPGRADE, STALL_COMMENTS, Refused, is_foreign, since_of
 from ._bridge_feed import Feed
 from ._bridge_messages import FIRST_MESSAGE_SECONDS, Close, close_of, message_stream, read_first
 from ._tornado_bridge import Bridge
@@ -32,15 +32,15 @@ class WebSocket(Bridge, WebSocketHandler):
         self._granted = keys
         self._unanswered = 0
         since = self.get_query_argument("since", None)
-        refused = None if since == "" else await self._open_feed(keys, since)
+        feed = None if since == "" else await self._open_feed(keys, since)
         try:
-            if refused is not None:
-                self._refuse(refused)
+            if isinstance(feed, Refused):
+                self._refuse(feed)
             elif not self._left.done():
                 await super().get(*args, **kwargs)  # returns when the socket is closed
         finally:
             if self._pump is not None:
-                await asyncio.wait((self._pump,))
+                await self._pump
             await self._close_feed()
 
     def open(self, *args: str, **kwargs: str) -> None:  # noqa: ARG002  # groups of the route
@@ -86,28 +86,32 @@ class WebSocket(Bridge, WebSocketHandler):
         return None
 
     async def _tell(self) -> None:
-        feed = self._feed or await self._open_by_first()
-        if feed is None:
-            return
-        with suppress(WebSocketClosedError):  # the client was faster
-            async with aclosing(message_stream(feed, self._options)) as messages:
-                async for message in messages:
-                    if not await (self._write(message) if message else self._ping()):
-                        self._end(Close.TRY_AGAIN)
-                        return
-            self._end(Close.GOING_AWAY)
+        code = Close.INTERNAL
+        try:
+            with suppress(WebSocketClosedError):  # the client was faster
+                code = await self._tell_all()
+        finally:
+            self._end(code)
 
-    async def _open_by_first(self) -> Feed | None:
+    async def _tell_all(self) -> Close:
+        """Tell until there is nothing more to tell, and return why."""
+        feed = self._feed or await self._open_by_first()
+        if not isinstance(feed, Feed):
+            return feed
+        async with aclosing(message_stream(feed, self._options)) as messages:
+            async for message in messages:
+                if not await (self._write(message) if message else self._ping()):
+                    return Close.TRY_AGAIN
+        return Close.GOING_AWAY
+
+    async def _open_by_first(self) -> Feed | Close:
         await asyncio.wait(
             (self._first, self._left), timeout=FIRST_MESSAGE_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
         if not self._first.done():
-            self._end(Close.POLICY)
-            return None
-        refused = await self._open_feed(self._granted, since_of(None, self._first.result()))
-        if refused is not None:
-            self._end(close_of(refused))
-        return self._feed
+            return Close.POLICY
+        feed = await self._open_feed(self._granted, since_of(None, self._first.result()))
+        return close_of(feed) if isinstance(feed, Refused) else feed
 
     async def _write(self, message: bytes) -> bool:
         written = self.write_message(message)
