@@ -11,7 +11,7 @@ import pytest
 from ..._values import Publication
 from ...abc import Store
 from ..adapter.base import NAME
-from .base import KEY, BridgeAdapter, BridgeTests, data_of, each_transport
+from .base import KEY, BridgeAdapter, BridgeTests, Distant, data_of, each_transport
 from .clients import Transport, get, with_query
 
 DATA = [
@@ -197,8 +197,8 @@ class ReadingTests(BridgeTests):
             await notifier.notify(KEY, 1)
             assert ((await one.next()).name, (await other.next()).name) == ("result", NAME)
 
-    async def test_a_poll_brings_at_once_what_the_log_has(self, adapter: BridgeAdapter) -> None:
-        registry, notifier, url = await self.mounted(adapter, "poll")
+    async def test_a_poll_brings_at_once_what_the_log_has(self, adapter: BridgeAdapter, store: Store) -> None:
+        registry, notifier, url = await self.mounted(adapter, "poll", store=Distant(store))
         cursor = await registry.cursor(KEY)
         await notifier.notify_many([(KEY, 1), (KEY, 2)])
         answer = await adapter.in_thread(get, with_query(url, since=cursor, timeout="0"))
