@@ -12,7 +12,7 @@ import pytest
 from skyhooks import Gap, InvalidCursor, InvalidKey, NotStarted, StoreUnavailable
 from skyhooks._asyncio import Registry
 from skyhooks._bridge import BridgeOptions, Refused, bridge_options, cors_headers, is_foreign, refusal_of, since_of
-from skyhooks._bridge_events import COMMENT, encode_event, encode_fields, event_stream
+from skyhooks._bridge_events import COMMENT, PIECE_BYTES, encode_event, encode_fields, event_stream, join_pieces
 from skyhooks._bridge_feed import open_feed
 from skyhooks._bridge_messages import Close, close_of, encode_message, message_stream, read_first
 from skyhooks._bridge_poll import MAX_POLL_SECONDS, POLL_SECONDS, poll, poll_seconds
@@ -158,6 +158,14 @@ def test_all_line_ends_are_one_to_a_browser(data):
 def test_what_looks_like_a_line_end_and_is_none_stays():
     data = "\u2028\u2029\x85\x0b\x0c".encode()
     assert encode_fields(None, data, "c") == b"id: c\ndata: %b\n\n" % data
+
+
+@pytest.mark.parametrize(
+    ("sizes", "pieces"),
+    [([], []), ([1], [1]), ([1] * 5, [5]), ([PIECE_BYTES], [PIECE_BYTES]), ([40_000] * 5, [80_000, 80_000, 40_000])],
+)
+def test_events_are_sent_in_pieces_of_a_length_that_a_slow_client_can_read_in_time(sizes, pieces):
+    assert list(map(len, join_pieces(b"x" * size for size in sizes))) == pieces
 
 
 # -- messages and polls -------------------------------------------------------------------------------

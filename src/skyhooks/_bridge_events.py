@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 import msgspec
 
@@ -17,6 +17,8 @@ HEADERS = (
     ("x-accel-buffering", "no"),  # nginx would keep events until a buffer is full
 )
 COMMENT = b":\n\n"
+PIECE_BYTES = 65_536
+"""How much is sent before a client is asked to have read it."""
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 EventName = str | Callable[[Notification], str] | None
@@ -37,8 +39,25 @@ async def event_stream(
     yield f"retry: {retry_ms}\n".encode() + encode_fields("hello", b"{}", feed.cursor)
     while not feed.ended:
         items = await feed.next(options.comment_seconds)
-        yield b"".join(encode_event(item, event) for item in items) or COMMENT
+        for piece in join_pieces(encode_event(item, event) for item in items):
+            yield piece
+        if not items and not feed.ended:
+            yield COMMENT
     yield encode_fields("reconnect", b"{}", feed.cursor)
+
+
+def join_pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Join blocks until a piece is long enough: each is waited for by itself, so that one who reads slowly is not cut off."""
+    piece: list[bytes] = []
+    size = 0
+    for block in blocks:
+        piece.append(block)
+        size += len(block)
+        if size >= PIECE_BYTES:
+            yield b"".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield b"".join(piece)
 
 
 def encode_event(item: Item, event: EventName = None) -> bytes:
