@@ -12,7 +12,20 @@ except ImportError as error:
 
 from ._registration import Registration
 from ._twisted_notifier import Notifier, Submission
+from ._twisted_reading import EventSource, LongPoll
 from ._twisted_registry import Registry
+from ._twisted_script import Script
+from ._twisted_socket import WebSocket
 from ._twisted_stream import Subscription
 
-__all__ = ["Notifier", "Registration", "Registry", "Submission", "Subscription"]
+__all__ = [
+    "EventSource",
+    "LongPoll",
+    "Notifier",
+    "Registration",
+    "Registry",
+    "Script",
+    "Submission",
+    "Subscription",
+    "WebSocket",
+]
