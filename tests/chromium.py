@@ -72,8 +72,8 @@ class Tab:
         self.run("Math.random = () => 0.02")
 
     def wait_for_ever(self):
-        """Let it draw moments that never come."""
-        self.run("Math.random = () => Infinity")
+        """Let it draw moments that come in some hours."""
+        self.run("Math.random = () => 1e4")
 
     def run(self, script):
         return self.page.evaluate(script)

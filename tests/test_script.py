@@ -136,13 +136,18 @@ def test_two_tabs_of_one_browser_show_each(browser, deployment, transport):
         tab.wait_for_data(1, 2)
 
 
-def test_what_a_callback_throws_is_reported_and_stops_nothing(browser, deployment):
+@each_transport
+def test_what_a_callback_throws_is_reported_and_stops_nothing(browser, deployment, transport):
     tab = Tab(browser, deployment.web().url)
-    tab.run("begin('/events', {onNotification: one => { tab.shown.push(one); throw new Error(`no ${one.data}`); }})")
+    tab.run(f"""begin({ALL}, {{transports: ["{transport}"], onNotification: one => {{
+        tab.shown.push(one);
+        throw new Error(`no ${{one.data}}`);
+    }}}})""")
     tab.wait_for_state("open")
     deployment.notify(1, 2)
     tab.wait_for_data(1, 2)
     assert tab.errors == ["no 1", "no 2"]
+    assert tab.states == [f"connecting {transport}", f"open {transport}"]
 
 
 @each_transport

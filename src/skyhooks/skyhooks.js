@@ -49,7 +49,7 @@
  *   `status` is what the server refused with, where the transport knows: a long poll does. A refused page goes on trying.
  * @property {string | null} [since] Where to begin: a cursor, as the one that was taken before the job was started, or
  *   `"start"` for all that is still kept. Without one: from now on.
- * @property {Transport[]} [transports] Which to try, in this order. Default: all that have a URL, as they stand in `Transport`.
+ * @property {Transport[]} [transports] Which to try, in this order. Default: all that have a URL, as in `Transport`.
  * @property {string[]} [eventNames] Which events are notifications, where an EventSource bridge names them by `event=`.
  *   Default: `["message"]`, which is what those without a name are called.
  * @property {boolean} [withCredentials] Whether cookies go along to another origin, which has to allow it by `origins=`.
@@ -185,8 +185,9 @@ class Subscription {
     this.#cursor = cursor || this.#cursor; // first: what a callback throws at is not to come again
     this.#tell("open");
     const {onNotification, onGap} = this.#options;
-    if (type === "gap") attempt(onGap, {.../** @type {any} */ (rest), cursor});
-    if (type === "notification") attempt(onNotification, {.../** @type {any} */ (rest), cursor, sentAt: sent_at && 1_000 * sent_at});
+    const told = {.../** @type {any} */ (rest), cursor};
+    if (type === "gap") attempt(onGap, told);
+    if (type === "notification") attempt(onNotification, {...told, sentAt: sent_at && 1_000 * sent_at});
   }
 
   /** @param {State} state @param {number} [status] */
