@@ -30,6 +30,7 @@ PROBLEM = "application/problem+json"
 PROBLEMS = {
     "cursor": ("Bad Request", "That is no cursor of skyhooks; begin without one."),
     "timeout": ("Bad Request", "The timeout is a number of seconds."),
+    "unauthorized": ("Unauthorized", "Say first who you are."),
     "forbidden": ("Forbidden", "These notifications are not for you."),
     "origin": ("Forbidden", "Pages of that site may not connect."),
     "method": ("Method Not Allowed", "Notifications are read by GET."),
@@ -122,6 +123,7 @@ class Refused(msgspec.Struct, frozen=True):
 NO_GET = Refused(405, "method", (("allow", "GET"),))
 NO_UPGRADE = Refused(426, "upgrade", (("connection", "upgrade"), ("upgrade", "websocket")))
 FOREIGN = Refused(403, "origin")
+UNAUTHORIZED = Refused(401, "unauthorized")
 FORBIDDEN = Refused(403, "forbidden")
 
 Trouble = (InvalidCursor, InvalidKey, StoreUnavailable, StoreCorrupt, NotStarted, PermissionError)
