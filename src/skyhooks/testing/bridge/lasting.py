@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ...abc import Store
 from ..adapter.base import NAME, AwaitedNotifier
-from .base import KEY, BridgeAdapter, BridgeTests, Distant, Tab, data_of, each_transport
+from .base import KEY, QUICK, BridgeAdapter, BridgeTests, Distant, Tab, data_of, each_transport
 from .clients import Ended, Item, Transport, with_query
 from .crowds import Crowd
 from .sockets import Socket
@@ -194,10 +195,12 @@ class LastingTests(BridgeTests):
         assert max(ends) - min(ends) > 0.4
         assert max(ends) - began < 2.0 + 1.0
 
-    async def test_a_stop_answers_polls_within_the_time_given(self, adapter: BridgeAdapter, store: Store) -> None:
-        registry, _, url = await self.mounted(adapter, "poll")
+    async def test_a_stop_answers_polls_within_the_time_given(self, adapter: BridgeAdapter) -> None:
+        registry = await adapter.started(**QUICK)
+        asked: list[object] = []
+        url = await adapter.serve(registry, "poll", keys=_noting(asked, adapter.allows(KEY)))
         crowd = await adapter.in_thread(Crowd, with_query(url, timeout="60"), 8)
-        await adapter.until_store(lambda: _is_wanted(store))
+        await adapter.until(lambda: len(asked) == 8)  # who asks while it stops is sent elsewhere
         began = time.monotonic()
         _, ends = await adapter.gather(_stop(registry, 1.0), adapter.in_thread(crowd.ends))
         assert ends is not None
@@ -223,6 +226,16 @@ class LastingTests(BridgeTests):
 
 def _is_wanted(store: Store) -> bool:
     return bool(store.targets([NAME])[NAME])
+
+
+def _noting(asked: list[object], keys: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Note each request that is asked about."""
+
+    def noted(request: Any) -> Any:
+        asked.append(request)
+        return keys(request)
+
+    return noted
 
 
 async def _read_until_closed(adapter: BridgeAdapter, notifier: AwaitedNotifier, tab: Tab) -> list[Item]:
