@@ -1,0 +1,162 @@
+"""WebSocket as a WSGI application."""
+
+from __future__ import annotations
+
+import base64
+import errno
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Self
+
+import gevent
+from gevent.event import AsyncResult
+from wsproto.utilities import generate_accept_token
+
+from ._bridge import FOREIGN, NO_UPGRADE, BridgeOptions, Refused, is_foreign, since_of
+from ._bridge_feed import Feed
+from ._bridge_messages import FIRST_MESSAGE_SECONDS, Close, close_of, message_stream, read_first
+from ._driver import iterate, run
+from ._gevent_bridge import Answering, Bridge, Keys
+from ._gevent_connection import send_at_once, socket_of
+from ._gevent_frames import Frames
+from ._http import LINGER_SECONDS
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+_HEAD = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
+)
+
+
+class WebSocket(Bridge):
+    """JSON messages: `WebSocket(registry, keys=keys)` is a WSGI application; `keys` as `EventSource` has it.
+
+    Pages of other sites are refused unless `origins` names them. `?since=` with a cursor resumes; without a value, the
+    first message `{"since": cursor}` does, and it is the only message that a client may send.
+
+    It needs the connection itself: `gevent.pywsgi` and gunicorn's gevent workers give it, other servers answer 500. In
+    Flask a view may return it, whose rule has to say `websocket=True`.
+    """
+
+    def _judge(self, environ: WSGIEnvironment) -> Refused | None:
+        refused = super()._judge(environ)
+        if refused is not None:
+            return refused
+        if not _is_handshake(environ):
+            return NO_UPGRADE
+        foreign = is_foreign(environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST"), self._options.origins)
+        return FOREIGN if foreign else None
+
+    def _answer(self, answer: Answering, keys: Keys) -> Iterable[bytes]:
+        sock = socket_of(answer.environ)
+        if sock is None:
+            raise RuntimeError(
+                "this server keeps the connection of a request to itself; for a WebSocket serve the application by "
+                "gevent.pywsgi or by gunicorn -k gevent, or mount EventSource or LongPoll"
+            )
+        since = answer.query("since")
+        feed = None if since == "" else self._open_feed(keys, since)
+        if isinstance(feed, Refused):
+            return answer.refuse(feed)
+        # It is never sent: the head goes out beside the server. werkzeug, which is between when a view returns this,
+        # would ask an answer of status 101 for nothing.
+        answer.start(200, [])
+        accept = generate_accept_token(answer.environ["HTTP_SEC_WEBSOCKET_KEY"].encode())
+        return _Socket(sock, _HEAD % accept, self._options, feed, lambda since: self._open_feed(keys, since))
+
+
+class _Socket:
+    """What the server asks for its first piece; when that is refused, the connection has been a WebSocket and is over."""
+
+    def __init__(
+        self,
+        sock: Any,
+        head: bytes,
+        options: BridgeOptions,
+        feed: Feed | None,
+        open_feed: Callable[[str | None], Feed | Refused],
+    ) -> None:
+        self._sock = sock
+        self._head = head
+        self._options = options
+        self._feed = feed
+        self._open_feed = open_feed
+        self._first: AsyncResult[str | None] = AsyncResult()
+        self._frames = Frames(sock, stall_seconds=options.stall_seconds, heard=self._hear, left=self._leave)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        reader = gevent.spawn(self._frames.read)
+        try:
+            send_at_once(self._sock)
+            self._sock.sendall(self._head)
+            self._tell()
+            if not self._frames.is_broken:
+                reader.join(LINGER_SECONDS)
+        finally:
+            reader.kill()
+        # By this pywsgi and gunicorn know, without a word in their logs, that there is nothing more to send or to read.
+        raise BrokenPipeError(errno.EPIPE, "the connection was a WebSocket, and has ended")
+
+    def close(self) -> None:
+        if self._feed is not None:
+            run(self._feed.close())
+
+    def _tell(self) -> None:
+        feed = self._feed or self._open_by_first()
+        if feed is None:
+            return
+        frames = self._frames
+        with closing(iterate(message_stream(feed, self._options))) as messages:
+            for message in messages:
+                if frames.is_left:
+                    return
+                if not (frames.send(message) if message else frames.ping()):
+                    frames.close(Close.TRY_AGAIN)
+                    return
+        frames.close(Close.GOING_AWAY)
+
+    def _open_by_first(self) -> Feed | None:
+        self._first.wait(FIRST_MESSAGE_SECONDS)
+        since = self._first.value
+        if since is None:
+            self._frames.close(Close.POLICY)
+            return None
+        feed = self._open_feed(since_of(None, since))
+        if isinstance(feed, Refused):
+            self._frames.close(close_of(feed))
+            return None
+        self._feed = feed
+        return feed
+
+    def _hear(self, message: str) -> None:
+        """Take the one message that a client may send."""
+        cursor = None if self._feed is not None or self._first.ready() else read_first(message)
+        if cursor is None:
+            self._frames.close(Close.POLICY)
+        else:
+            self._first.set(cursor)
+
+    def _leave(self) -> None:
+        if not self._first.ready():
+            self._first.set(None)
+        if self._feed is not None:
+            self._feed.end()
+
+
+def _is_handshake(environ: WSGIEnvironment) -> bool:
+    """Tell whether a WebSocket is asked for, in the one version that there is (RFC 6455, section 4.2.1)."""
+    names = {name.strip().lower() for name in environ.get("HTTP_CONNECTION", "").split(",")}
+    if "upgrade" not in names or environ.get("HTTP_UPGRADE", "").lower() != "websocket":
+        return False
+    return environ.get("HTTP_SEC_WEBSOCKET_VERSION") == "13" and _is_nonce(environ.get("HTTP_SEC_WEBSOCKET_KEY", ""))
+
+
+def _is_nonce(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except ValueError:
+        return False
