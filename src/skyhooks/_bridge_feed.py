@@ -21,6 +21,8 @@ Item = Notification | Gap
 class Feed:
     """A stream that was opened for a client; close it when the client has gone, however it went."""
 
+    __slots__ = ("_core", "_options", "_runtime", "_stream", "cursor")
+
     def __init__(self, core: RegistryCore, runtime: Runtime, options: BridgeOptions) -> None:
         self.cursor = ""
         """Where the client is, behind the last batch that it was given."""
