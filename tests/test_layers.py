@@ -35,7 +35,7 @@ _gevent_registry _gevent_notifier _gevent_app _gevent_handler
 _gevent_connection _gevent_bridge _gevent_reading _gevent_frames _gevent_socket _gevent_script gevent
 _twisted_reactor _twisted_deferred _twisted_threads _twisted_runtime _twisted_names _twisted_errors _twisted_tls _twisted_client
 _twisted_treq _twisted_listener _twisted_stream _twisted_registry _twisted_notifier
-_twisted_visit _twisted_bridge _twisted_reading _twisted_socket _twisted_script twisted
+_twisted_visit _twisted_bridge _twisted_audience _twisted_events _twisted_poll _twisted_socket _twisted_script twisted
 """)
 """All modules but the packages behind them: each imports only from those before it. A new one is listed here, once."""
 

@@ -30,20 +30,32 @@ async def event_stream(
 ) -> AsyncGenerator[bytes]:
     """Yield what an EventSource is sent, until the registry stops; `draw` gives a number from 0 up to 1.
 
-    First a `hello`, so that the client resumes from there even if nothing ever comes. It is an event, as the id of a
-    block without data is hidden from the page: skyhooks.js would not know it when an error status ends the EventSource
-    for good, nor whether a proxy holds back all that comes.
+    An adapter that keeps no coroutine for each of its clients puts the same together from the functions below.
     """
-    least, most = RETRY_SECONDS
-    retry_ms = round(1000 * (least + (most - least) * draw()))
-    yield f"retry: {retry_ms}\n".encode() + encode_fields("hello", b"{}", feed.cursor)
+    yield encode_hello(feed.cursor, draw)
     while not feed.ended:
         items = await feed.next(options.comment_seconds)
         for piece in join_pieces(encode_event(item, event) for item in items):
             yield piece
         if not items and not feed.ended:
             yield COMMENT
-    yield encode_fields("reconnect", b"{}", feed.cursor)
+    yield encode_reconnect(feed.cursor)
+
+
+def encode_hello(cursor: str, draw: Callable[[], float]) -> bytes:
+    """Return what comes first, so that the client resumes from there even if nothing ever comes.
+
+    It is an event, as the id of a block without data is hidden from the page: skyhooks.js would not know it when an error
+    status ends the EventSource for good, nor whether a proxy holds back all that comes.
+    """
+    least, most = RETRY_SECONDS
+    retry_ms = round(1000 * (least + (most - least) * draw()))
+    return f"retry: {retry_ms}\n".encode() + encode_fields("hello", b"{}", cursor)
+
+
+def encode_reconnect(cursor: str) -> bytes:
+    """Return what comes last: go elsewhere, with this cursor."""
+    return encode_fields("reconnect", b"{}", cursor)
 
 
 def join_pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -51,6 +51,14 @@ class Feed:
             await awake.wait(seconds)
         return self._take(stream)
 
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Have this called whenever `take` may have something to give, or `ended` is true; instead of `next`."""
+        self._opened().wake = wake
+
+    def take(self) -> list[Item]:
+        """Return what is there, oldest first."""
+        return self._take(self._opened())
+
     @property
     def ended(self) -> bool:
         """Whether the registry stops and nothing more will come: the client is to go elsewhere, with its cursor."""
@@ -71,6 +79,10 @@ class Feed:
         """End it; twice is fine."""
         if self._stream is not None:
             await self._core.close_stream(self._stream)
+
+    def leave(self) -> None:
+        """Close it in the background, where nobody can wait for it; what is left to do ends with the registry."""
+        self._runtime.spawn(self.close())
 
     def _take(self, stream: Stream) -> list[Item]:
         items: list[Item] = []

@@ -100,7 +100,7 @@ class Bridge(Resource):
         try:
             await self._answer(visit, feed)
         finally:
-            await self._close_feed(visit, feed)
+            feed.leave()
         return None
 
     async def _answer(self, visit: Visit, feed: Feed) -> None:
@@ -108,7 +108,3 @@ class Bridge(Resource):
 
     async def _open_feed(self, keys: Keys, since: str | None) -> Feed | Refused:
         return await open_feed(lambda: self._registry.feed(self._options), keys, since)
-
-    async def _close_feed(self, visit: Visit, feed: Feed) -> None:
-        visit.closing = True
-        await feed.close()

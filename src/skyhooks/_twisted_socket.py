@@ -53,7 +53,7 @@ class WebSocket(Bridge):
         try:
             talk.end(await self._tell(talk, feed))
         finally:
-            await self._close_feed(talk.visit, feed)
+            feed.leave()
 
     async def _answer(self, visit: Visit, feed: Feed) -> None:
         talk = Talk(visit, has_feed=True)
@@ -109,7 +109,7 @@ class Talk:
     # -- inside -----------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self.visit.begin()
+        self.visit.begin(self.visit)
         self.visit.request.notifyFinish().addErrback(lambda _: self._forget())
         # As Twisted's own WebSocket takes over; but the connection's end still goes to the request.
         self._channel.dataReceived = self._received

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -29,23 +30,23 @@ class Visit:
     are on their way.
     """
 
-    __slots__ = ("_flowing", "_paused", "_serving", "begun", "closing", "gone", "reactor", "request")
+    __slots__ = ("_flowing", "_paused", "begun", "gone", "reactor", "request", "stop")
 
     def __init__(self, reactor: Reactor, request: Request) -> None:
         self.reactor = reactor
         self.request = request
         self.begun = False
         """Whether a stream has begun: no status can be given any more."""
-        self.closing = False
-        """Whether what is left to do must not be stopped."""
         self.gone = False
         self._paused = False
         self._flowing: Deferred[None] | None = None
-        self._serving: Deferred[None] | None = None
+        self.stop: Callable[[], object] | None = None
+        """What stops what is done for the client."""
 
     def follow(self, serving: Deferred[None]) -> None:
         """Stop what is done for this client when it goes; answer what it fails with."""
-        self._serving = serving
+        if not serving.called:
+            self.stop = serving.cancel
         self.request.notifyFinish().addErrback(lambda _: self.leave())
         serving.addErrback(self._fail)
 
@@ -94,10 +95,10 @@ class Visit:
         self.request.setResponseCode(int(error.status), error.message)
         self.finish(error.response or error.message or b"refused")
 
-    def begin(self) -> None:
-        """Begin a stream."""
+    def begin(self, producer: object) -> None:
+        """Begin a stream; the transport pauses its producer beyond 64 KiB, until all of them are on their way."""
         self.begun = True
-        self.request.registerProducer(self, True)
+        self.request.registerProducer(producer, True)
 
     async def written(self, seconds: float) -> bool:
         """Wait until there is room for more; False: the client has gone, or has not read all for so many seconds."""
@@ -145,8 +146,9 @@ class Visit:
     # -- inside -----------------------------------------------------------------------------------
 
     def _stop(self) -> None:
-        if self._serving is not None and not self.closing:
-            self._serving.cancel()
+        stop, self.stop = self.stop, None
+        if stop is not None:
+            stop()
 
     def _fail(self, failure: Failure) -> None:
         if self.gone and failure.check(CancelledError):

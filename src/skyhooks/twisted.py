@@ -11,8 +11,9 @@ except ImportError as error:
     ) from error
 
 from ._registration import Registration
+from ._twisted_events import EventSource
 from ._twisted_notifier import Notifier, Submission
-from ._twisted_reading import EventSource, LongPoll
+from ._twisted_poll import LongPoll
 from ._twisted_registry import Registry
 from ._twisted_script import Script
 from ._twisted_socket import WebSocket
