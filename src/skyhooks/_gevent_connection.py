@@ -71,9 +71,9 @@ class Connection:
         self._watcher = None
 
     def _give_up(self) -> None:
-        # The greenlet that sends is the server's: it gets an EPIPE, which servers take for what it is.
-        with contextlib.suppress(OSError):
-            self._sock._sock.shutdown(socket.SHUT_RDWR)
+        end(
+            self._sock
+        )  # the greenlet that sends is the server's: it gets an EPIPE, and servers take that for what it is
 
 
 def socket_of(environ: WSGIEnvironment) -> Any:
@@ -89,6 +89,12 @@ def send_at_once(sock: Any) -> None:
     """Let nothing wait until what was sent before it is acknowledged."""
     with contextlib.suppress(OSError):  # a Unix socket has no such delay
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def end(sock: Any) -> None:
+    """End a connection that others hold: beneath gevent's socket, which would tell them of an odder error than EPIPE."""
+    with contextlib.suppress(OSError):
+        sock._sock.shutdown(socket.SHUT_RDWR)
 
 
 def _close(watcher: Any) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
-from ._bridge import Refused, since_of
-from ._bridge_events import HEADERS, EventName, event_stream
+from gevent.event import Event
+
+from ._bridge import BridgeOptions, Refused, since_of
+from ._bridge_events import COMMENT, HEADERS, EventName, encode_event, encode_hello, encode_reconnect, join_pieces
 from ._bridge_feed import Feed
 from ._bridge_poll import poll, poll_seconds
 from ._driver import run
@@ -46,8 +48,7 @@ class EventSource(_Reading):
         feed = self._feed_of(answer, keys)
         if isinstance(feed, Refused):
             return answer.refuse(feed)
-        blocks = event_stream(feed, self._options, random.random, self._event)
-        events = _Events(feed, blocks, Connection(answer.environ, feed.end), self._options.stall_seconds)
+        events = _Events(feed, self._options, self._event, Connection(answer.environ, feed.end))
         try:
             answer.start(200, HEADERS)
         except BaseException:
@@ -57,34 +58,52 @@ class EventSource(_Reading):
 
 
 class _Events:
-    """What the server sends, piece by piece, and closes when it is over, or when the client has gone."""
+    """What the server sends, piece by piece, and closes when it is over, or when the client has gone.
 
-    __slots__ = ("_blocks", "_connection", "_feed", "_stall_seconds")
+    It is the core's `event_stream` as a plain object: a client that waits has no coroutines on its stack.
+    """
 
-    def __init__(self, feed: Feed, blocks: AsyncGenerator[bytes], connection: Connection, stall_seconds: float) -> None:
+    __slots__ = ("_awake", "_connection", "_event", "_feed", "_is_over", "_options", "_pieces")
+
+    def __init__(self, feed: Feed, options: BridgeOptions, event: EventName, connection: Connection) -> None:
         self._feed = feed
-        self._blocks = blocks
+        self._options = options
+        self._event = event
         self._connection = connection
-        self._stall_seconds = stall_seconds
+        self._awake = Event()
+        self._is_over = False
+        self._pieces: Iterator[bytes] = iter((encode_hello(feed.cursor, random.random),))
+        feed.listen(self._awake.set)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> bytes:
         self._connection.is_read()  # else the server would not ask for more
-        try:
-            block = run(self._blocks.__anext__())
-        except StopAsyncIteration:
-            raise StopIteration from None
-        if self._connection.is_gone:
+        piece = next(self._pieces, None) or self._wait()
+        if piece is None or self._connection.is_gone:
             raise StopIteration
-        self._connection.is_sent_to(self._stall_seconds)
-        return block
+        self._connection.is_sent_to(self._options.stall_seconds)
+        return piece
 
     def close(self) -> None:
         self._connection.close()
-        run(self._blocks.aclose())
         run(self._feed.close())
+
+    def _wait(self) -> bytes | None:
+        feed = self._feed
+        self._awake.clear()
+        items = feed.take()
+        if not items and not feed.ended:
+            self._awake.wait(self._options.comment_seconds)
+            items = feed.take()
+        if items:
+            self._pieces = join_pieces(encode_event(item, self._event) for item in items)
+            return next(self._pieces)
+        if not feed.ended:
+            return COMMENT
+        was_over, self._is_over = self._is_over, True
+        return None if was_over else encode_reconnect(feed.cursor)
 
 
 class LongPoll(_Reading):

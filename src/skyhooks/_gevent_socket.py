@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
-import errno
+import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self
 
 import gevent
+from gevent import Greenlet
 from gevent.event import AsyncResult
 from wsproto.utilities import generate_accept_token
 
@@ -17,12 +19,14 @@ from ._bridge_feed import Feed
 from ._bridge_messages import FIRST_MESSAGE_SECONDS, Close, close_of, message_stream, read_first
 from ._driver import iterate, run
 from ._gevent_bridge import Answering, Bridge, Keys
-from ._gevent_connection import send_at_once, socket_of
+from ._gevent_connection import end, send_at_once, socket_of
 from ._gevent_frames import Frames
 from ._http import LINGER_SECONDS
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
+
+log = logging.getLogger("skyhooks")
 
 _HEAD = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
@@ -35,8 +39,9 @@ class WebSocket(Bridge):
     Pages of other sites are refused unless `origins` names them. `?since=` with a cursor resumes; without a value, the
     first message `{"since": cursor}` does, and it is the only message that a client may send.
 
-    It needs the connection itself: `gevent.pywsgi` and gunicorn's gevent workers give it, other servers answer 500. In
-    Flask a view may return it, whose rule has to say `websocket=True`.
+    It needs the connection itself: `gevent.pywsgi` and gunicorn's gevent workers give it, under other servers it raises
+    RuntimeError. A view of Flask may return it, whose rule has to say `websocket=True`; the view then lasts as long as
+    the connection.
     """
 
     def _judge(self, environ: WSGIEnvironment) -> Refused | None:
@@ -59,15 +64,17 @@ class WebSocket(Bridge):
         feed = None if since == "" else self._open_feed(keys, since)
         if isinstance(feed, Refused):
             return answer.refuse(feed)
-        # It is never sent: the head goes out beside the server. werkzeug, which is between when a view returns this,
-        # would ask an answer of status 101 for nothing.
-        answer.start(200, [])
+        answer.start(101, [("upgrade", "websocket"), ("connection", "upgrade")])  # for the log: it is sent beside it
         accept = generate_accept_token(answer.environ["HTTP_SEC_WEBSOCKET_KEY"].encode())
         return _Socket(sock, _HEAD % accept, self._options, feed, lambda since: self._open_feed(keys, since))
 
 
 class _Socket:
-    """What the server asks for its first piece; when that is refused, the connection has been a WebSocket and is over."""
+    """What the server asks for a first piece; there is none, and by then the connection has been a WebSocket and is over.
+
+    The head is not left to the server, as each has another moment for it. What it writes in the end it cannot write any
+    more: pywsgi and gunicorn take that for a client that has gone, without a word.
+    """
 
     def __init__(
         self,
@@ -91,45 +98,55 @@ class _Socket:
     def __next__(self) -> bytes:
         reader = gevent.spawn(self._frames.read)
         try:
-            send_at_once(self._sock)
-            self._sock.sendall(self._head)
-            self._tell()
-            if not self._frames.is_broken:
-                reader.join(LINGER_SECONDS)
+            self._serve(reader)
         finally:
             reader.kill()
-        # By this pywsgi and gunicorn know, without a word in their logs, that there is nothing more to send or to read.
-        raise BrokenPipeError(errno.EPIPE, "the connection was a WebSocket, and has ended")
+            self.close()
+            end(self._sock)
+        raise StopIteration
 
     def close(self) -> None:
         if self._feed is not None:
             run(self._feed.close())
 
-    def _tell(self) -> None:
+    def _serve(self, reader: Greenlet[..., None]) -> None:
+        with contextlib.suppress(OSError):  # the client has gone before it began
+            send_at_once(self._sock)
+            self._sock.sendall(self._head)
+            self._frames.close(self._tell())  # unless it is closed by now
+        if not self._frames.is_broken:
+            reader.join(LINGER_SECONDS)
+
+    def _tell(self) -> Close:
+        try:
+            return self._tell_all()
+        except Exception:
+            log.exception("a WebSocket's bridge failed")
+            return Close.INTERNAL
+
+    def _tell_all(self) -> Close:
+        """Tell until there is nothing more to tell, or nobody to be told, and return why."""
         feed = self._feed or self._open_by_first()
-        if feed is None:
-            return
+        if not isinstance(feed, Feed):
+            return feed
         frames = self._frames
         with closing(iterate(message_stream(feed, self._options))) as messages:
             for message in messages:
-                if frames.is_left:
-                    return
-                if not (frames.send(message) if message else frames.ping()):
-                    frames.close(Close.TRY_AGAIN)
-                    return
-        frames.close(Close.GOING_AWAY)
+                if frames.is_left or not (frames.send(message) if message else frames.ping()):
+                    return Close.TRY_AGAIN
+        return Close.GOING_AWAY
 
-    def _open_by_first(self) -> Feed | None:
+    def _open_by_first(self) -> Feed | Close:
         self._first.wait(FIRST_MESSAGE_SECONDS)
         since = self._first.value
         if since is None:
-            self._frames.close(Close.POLICY)
-            return None
+            return Close.POLICY
         feed = self._open_feed(since_of(None, since))
         if isinstance(feed, Refused):
-            self._frames.close(close_of(feed))
-            return None
+            return close_of(feed)
         self._feed = feed
+        if self._frames.is_left:
+            feed.end()
         return feed
 
     def _hear(self, message: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 try:
-    import gevent  # noqa: F401  # is it there?
+    import gevent  # noqa: F401  # are they there?
+    import wsproto  # noqa: F401
 except ImportError as error:
-    raise ImportError('skyhooks.gevent needs gevent; install it with: pip install "skyhooks[gevent]"') from error
+    raise ImportError(f'skyhooks.gevent needs {error.name}; install it with: pip install "skyhooks[gevent]"') from error
 
 from ._gevent_app import WebhookApp
 from ._gevent_handler import StrictWSGIHandler
