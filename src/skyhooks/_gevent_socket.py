@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self
 
 import gevent
+import msgspec
 from gevent import Greenlet
 from gevent.event import AsyncResult
 from wsproto.utilities import generate_accept_token
@@ -49,7 +50,7 @@ class WebSocket(Bridge):
         if refused is not None:
             return refused
         if not _is_handshake(environ):
-            return NO_UPGRADE
+            return msgspec.structs.replace(NO_UPGRADE, headers=(*NO_UPGRADE.headers, ("sec-websocket-version", "13")))
         foreign = is_foreign(environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST"), self._options.origins)
         return FOREIGN if foreign else None
 
