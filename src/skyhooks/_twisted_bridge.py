@@ -98,7 +98,8 @@ class Bridge(Resource):
         if isinstance(feed, Refused):
             return feed
         try:
-            await self._answer(visit, feed)
+            if not visit.gone:
+                await self._answer(visit, feed)
         finally:
             feed.leave()
         return None

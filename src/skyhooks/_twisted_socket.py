@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from ._bridge import FOREIGN, STALL_COMMENTS, Refused, is_foreign, since_of
 from ._bridge_feed import Feed
@@ -20,6 +21,8 @@ from ._twisted_bridge import Bridge, Keys
 from ._twisted_deferred import inside, within
 from ._twisted_reactor import Timer
 from ._twisted_visit import Visit
+
+log = Logger("skyhooks")
 
 
 class WebSocket(Bridge):
@@ -36,10 +39,11 @@ class WebSocket(Bridge):
         return refused
 
     async def _admit(self, visit: Visit, keys: Keys) -> Refused | None:
-        if visit.argument("since") == "":
+        if visit.argument("since") != "":
+            return await super()._admit(visit, keys)
+        if not visit.gone:
             await self._admit_by_first(Talk(visit), keys)
-            return None
-        return await super()._admit(visit, keys)
+        return None
 
     async def _admit_by_first(self, talk: Talk, keys: Keys) -> None:
         first = await talk.first()
@@ -51,13 +55,19 @@ class WebSocket(Bridge):
             talk.end(close_of(feed))
             return
         try:
-            talk.end(await self._tell(talk, feed))
+            await self._talk(talk, feed)
         finally:
             feed.leave()
 
     async def _answer(self, visit: Visit, feed: Feed) -> None:
-        talk = Talk(visit, has_feed=True)
-        talk.end(await self._tell(talk, feed))
+        await self._talk(Talk(visit, has_feed=True), feed)
+
+    async def _talk(self, talk: Talk, feed: Feed) -> None:
+        try:
+            talk.end(await self._tell(talk, feed))
+        except Exception:  # noqa: BLE001  # the client is told that it is not to blame
+            log.failure("a bridge failed")
+            talk.end(Close.INTERNAL)
 
     async def _tell(self, talk: Talk, feed: Feed) -> Close:
         """Send what comes; return with which code to close."""
@@ -93,7 +103,8 @@ class Talk:
             return None
 
     def tell(self, message: bytes) -> None:
-        """Send a message."""
+        """Send a message, and before it what had to wait for room."""
+        self._reply()
         self._write(self._wire.send(message))
 
     def ping(self) -> None:

@@ -26,8 +26,7 @@ log = Logger("skyhooks")
 class Visit:
     """A request, from when it came until it has been answered or its client has gone.
 
-    It is the producer of what the client is sent: the transport pauses it beyond 64 KiB, and resumes it when all of them
-    are on their way.
+    It may be the producer of what the client is sent, for a coroutine that waits until there is room.
     """
 
     __slots__ = ("_flowing", "_paused", "begun", "gone", "reactor", "request", "stop")
@@ -38,6 +37,7 @@ class Visit:
         self.begun = False
         """Whether a stream has begun: no status can be given any more."""
         self.gone = False
+        """Whether the client has gone, or is not to be told anything more."""
         self._paused = False
         self._flowing: Deferred[None] | None = None
         self.stop: Callable[[], object] | None = None
@@ -59,9 +59,9 @@ class Visit:
     # -- what was asked ---------------------------------------------------------------------------
 
     def header(self, name: str) -> str | None:
-        """Return a header's value, the last of several."""
-        value: bytes | None = self.request.getHeader(name.encode())  # as text it would have to be UTF-8
-        return None if value is None else value.decode("latin-1")
+        """Return a header's value; those of several as a list is written (RFC 9110, section 5.3)."""
+        values = self.request.requestHeaders.getRawHeaders(name.encode(), [])
+        return b", ".join(values).decode("latin-1") if values else None
 
     def argument(self, name: str) -> str | None:
         """Return a value of the query, the last of several."""
