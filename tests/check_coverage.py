@@ -10,6 +10,7 @@ from pathlib import Path
 
 PURE = frozenset(
     """
+    _bridge _bridge_events _bridge_feed _bridge_messages _bridge_poll _bridge_script
     _callbacks _cursor _dates _dispatch _http_client _http_head _http_parser _http_requests _http_server _identity _inbox _json _keys
     _lane _notification _policy _registration _replay _signing _stream _track _unpinned _urls _values _wire
     """.split()  # noqa: SIM905 - quotes around each would not make it plainer

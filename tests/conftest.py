@@ -20,6 +20,7 @@ NEEDS = {
     "test_fleet*.py": "fleet",
     "test_examples*.py": "fleet",
     "test_demo_mixed*.py": "fleet",
+    "test_script*.py": "browser",
 }
 """What the tests of a file are marked with; a single test, or a case of one, may be marked as well."""
 
@@ -31,6 +32,7 @@ PACKAGES = {
     "celery": ("celery", "redis"),
     "requests": ("requests",),
     "fleet": ("tornado", "gevent", "twisted", "treq", "pymongo", "flask", "klein"),
+    "browser": ("tornado", "playwright"),
 }
 """What each mark needs."""
 

@@ -24,16 +24,19 @@ exceptions _keys _values _cursor _json _notification abc
 _registration _track _callbacks _dispatch _stream
 _dates _wire _signing _replay _http_parser _http_head _http_client _http_requests _http_server _http _urls _policy _identity
 _lane _stores _fetcher _hooks _ping _inbox _lease _heartbeat _registry _sending _delivery _backlog _targets _notifier
+_bridge _bridge_feed _bridge_events _bridge_messages _bridge_poll _bridge_script
 _driver _calls _settings _life _tls _faults _pool _resolver _unpinned _attempts
-_answering
+_answering _bridge_socket
 _readiness _turns _exchange _sockets _fan _workers _blocking_runtime _requests blocking
 _asyncio_runtime _asyncio_client _asyncio_listener _asyncio_io _asyncio_stream _asyncio _asyncio_notifier
-_tornado_client _tornado_handler tornado
+_tornado_client _tornado_handler _tornado_bridge _tornado_reading _tornado_socket _tornado_script tornado
 _gevent_fork _gevent_greenlets _gevent_operations _gevent_runtime _gevent_client _gevent_clients _gevent_listener _gevent_calls _gevent_stream
-_gevent_registry _gevent_notifier _gevent_app _gevent_handler gevent
+_gevent_registry _gevent_notifier _gevent_app _gevent_handler
+_gevent_connection _gevent_bridge _gevent_reading _gevent_frames _gevent_socket _gevent_script gevent
 _twisted_reactor _twisted_deferred _twisted_tasks _twisted_threads _twisted_runtime _twisted_names _twisted_errors _twisted_tls _twisted_client
 _twisted_treq _twisted_listener _twisted_stream _twisted_registry _twisted_notifier _twisted_resource _twisted_site
-_twisted_log _twisted_service twisted
+_twisted_log _twisted_service
+_twisted_visit _twisted_bridge _twisted_audience _twisted_events _twisted_poll _twisted_socket _twisted_script twisted
 _celery_event _celery_courier _celery_installation _celery_signals celery
 """)
 """All modules but the packages behind them: each imports only from those before it. A new one is listed here, once."""
@@ -41,7 +44,7 @@ _celery_event _celery_courier _celery_installation _celery_signals celery
 PURE = set(
     words("""
     _keys _values _cursor _json _notification _registration _track _callbacks _dispatch _stream _dates _wire _signing _replay
-    _http_parser _http_head _http_client _http_requests _http_server _http _urls _policy _identity
+    _http_parser _http_head _http_client _http_requests _http_server _http _urls _policy _identity _bridge
 """)
 )
 CORE = set(ORDER[: ORDER.index("_driver")])

@@ -13,6 +13,7 @@ from skyhooks._dispatch import Dispatcher
 from skyhooks._notification import Gap, Notification
 from skyhooks._registration import LIVE, PARKED, START, Registration
 from skyhooks._stream import MAX_PENDING_BYTES, Stream
+from skyhooks._values import Position
 
 A, B = "k=a", "k=b"
 
@@ -27,8 +28,8 @@ class Desk:
         self.attended = []
         self.ids = 0
 
-    def stream(self, *keys, max_pending=4, since=None):
-        stream = Stream(max_pending, self.attended.append, self.dispatcher.afterwards)
+    def stream(self, *keys, max_pending=4, since=None, latest=False):
+        stream = Stream(max_pending, self.attended.append, self.dispatcher.afterwards, latest=latest)
         self.register(*keys, callback=stream.push, since=since, stream=stream)
         return stream
 
@@ -242,6 +243,56 @@ def test_ends_with_what_is_pending_still_to_be_read():
     stream.end()
     assert woken == [True]
     assert names([stream.take()]) == ["n1"]
+
+
+def test_where_only_the_latest_counts_it_alone_waits_of_each_key():
+    desk = Desk()
+    stream = desk.stream(A, B, latest=True)
+    for _ in range(5):
+        desk.go(A)
+    desk.go(B)
+    desk.go(A)
+    assert names(desk.read_all(stream)) == ["n6", "n7"]
+
+
+def test_where_only_the_latest_counts_a_reader_that_keeps_up_gets_all():
+    desk, woken = Desk(), []
+    stream = desk.stream(A, latest=True)
+    stream.wake = lambda: woken.append(True)
+    read = []
+    for _ in range(3):
+        desk.go(A)
+        read.append(stream.take())
+    assert (names(read), len(woken), stream.pending) == (["n1", "n2", "n3"], 3, False)
+
+
+def test_where_only_the_latest_counts_what_is_in_no_log_and_a_gap_leave_it_standing():
+    desk = Desk()
+    stream = desk.stream(A, latest=True)
+    desk.go(A)
+    desk.ring(A)
+    desk.ring(A)
+    for _ in range(2):
+        stream.push(Gap(A, "restarted", (), Position("00" * 8, 0)))
+    assert names(desk.read_all(stream)) == ["n1", "ephemeral", "restarted"]
+
+
+def test_where_only_the_latest_counts_it_outdates_all_before_it():
+    desk = Desk()
+    stream = desk.stream(A, latest=True)
+    desk.ring(A)
+    stream.push(Gap(A, "restarted", (), Position("00" * 8, 0)))
+    desk.go(A)
+    assert names(desk.read_all(stream)) == ["n1"]
+
+
+def test_where_only_the_latest_counts_what_waits_is_one_long_item_and_never_parked():
+    desk = Desk()
+    stream = desk.stream(A, max_pending=1, latest=True)
+    for _ in range(4):
+        desk.go(A, size=MAX_PENDING_BYTES)
+    assert stream.seats[0].state == LIVE
+    assert names(desk.read_all(stream)) == ["n4"]
 
 
 def test_has_no_seats_before_it_is_registered():

@@ -10,6 +10,8 @@ from typing import Any, Self
 from ._asyncio_io import Client, Listener
 from ._asyncio_runtime import AsyncioRuntime, Poster
 from ._asyncio_stream import Subscription
+from ._bridge import BridgeOptions
+from ._bridge_feed import Feed
 from ._calls import Calls, OnError
 from ._dispatch import Dispatcher
 from ._http import Response
@@ -186,6 +188,10 @@ class Registry:
     def dispatch(self) -> None:
         """Start the calls that are due."""
         self._world.outlet.dispatch()
+
+    def feed(self, options: BridgeOptions) -> Feed:
+        """Make what a bridge reads for one client; `open` it, and close it when the client has gone."""
+        return self._life.feed(options)
 
     # -- inside -----------------------------------------------------------------------------------
 

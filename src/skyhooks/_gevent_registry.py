@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Self
 import gevent
 from gevent import Greenlet
 
+from ._bridge import BridgeOptions
+from ._bridge_feed import Feed
 from ._calls import OnError
 from ._driver import run
 from ._gevent_calls import Callings
@@ -204,6 +206,10 @@ class Registry:
     def dispatch(self) -> None:
         """Start the calls that are due."""
         self._world.outlet.dispatch()
+
+    def feed(self, options: BridgeOptions) -> Feed:
+        """Make what a bridge reads for one client; `open` it, and close it when the client has gone."""
+        return self._life.feed(options)
 
 
 class _World:

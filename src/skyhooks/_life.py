@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ._bridge import BridgeOptions
+from ._bridge_feed import Feed
 from ._calls import Calls
 from ._notifier import NotifierCore
 from ._registry import Outlet, RegistryCore
@@ -124,6 +126,13 @@ class Life:
                 await runtime.settle(until - runtime.now())
         finally:
             await self._close()
+
+    def feed(self, options: BridgeOptions) -> Feed:
+        """Make what a bridge reads for one client."""
+        core, runtime = self.core, self.runtime
+        if runtime is None:
+            raise NotStarted("this registry has not been started", "call start() first")
+        return Feed(core, runtime, options)
 
     async def notify(
         self, keys: Any, data: object, *, id: str | None, ephemeral: bool, timeout_seconds: float | None

@@ -221,9 +221,11 @@ class RegistryCore:
         if unwanted and self._state != "stopped":
             await self._hooks.remove(unwanted)
 
-    async def open_stream(self, keys: Mapping[str, object], *, since: str | None, max_pending: int) -> Stream:
+    async def open_stream(
+        self, keys: Mapping[str, object], *, since: str | None, max_pending: int, latest: bool = False
+    ) -> Stream:
         """Register a stream; close it with `close_stream`."""
-        stream = Stream(max_pending, self._fetcher.attend, self._outlet.afterwards)
+        stream = Stream(max_pending, self._fetcher.attend, self._outlet.afterwards, latest=latest)
         names = canonical_keys(keys)
         starts = _starts(names, since)
         self._check_running()

@@ -11,6 +11,8 @@ from typing import Any, Self
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 
+from ._bridge import BridgeOptions
+from ._bridge_feed import Feed
 from ._calls import Calls, OnError
 from ._dispatch import Dispatcher
 from ._http import Response
@@ -219,6 +221,10 @@ class Registry:
     def dispatch(self) -> None:
         """Start the calls that are due, as soon as what was written is with the sockets."""
         self._world.after_writes()
+
+    def feed(self, options: BridgeOptions) -> Feed:
+        """Make what a bridge reads for one client; `open` it, and close it when the client has gone."""
+        return self._life.feed(options)
 
     # -- inside -----------------------------------------------------------------------------------
 

@@ -252,7 +252,11 @@ def encode_pong(nonce: str, instance_id: str) -> bytes:
 
 def problem(status: int, code: str, **extra: str) -> bytes:
     """Make an `application/problem+json` body (RFC 9457) with a stable code."""
-    title, detail = PROBLEMS[code]
+    return encode_problem(status, code, *PROBLEMS[code], **extra)
+
+
+def encode_problem(status: int, code: str, title: str, detail: str, **extra: str) -> bytes:
+    """Make such a body of texts that are in no table here."""
     return _encode({"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **extra})
 
 

@@ -1,17 +1,33 @@
-"""gevent: `Registry` and `Notifier` as plain cooperative values, and `WebhookApp` to mount in a WSGI application."""
+"""gevent: `Registry` and `Notifier` as plain cooperative values, and WSGI applications to be rung by and for browsers."""
 
 from __future__ import annotations
 
 try:
-    import gevent  # noqa: F401  # is it there?
+    import gevent  # noqa: F401  # are they there?
+    import wsproto  # noqa: F401
 except ImportError as error:
-    raise ImportError('skyhooks.gevent needs gevent; install it with: pip install "skyhooks[gevent]"') from error
+    raise ImportError(f'skyhooks.gevent needs {error.name}; install it with: pip install "skyhooks[gevent]"') from error
 
 from ._gevent_app import WebhookApp
 from ._gevent_handler import StrictWSGIHandler
 from ._gevent_notifier import Notifier, Submission
+from ._gevent_reading import EventSource, LongPoll
 from ._gevent_registry import Registry
+from ._gevent_script import Script
+from ._gevent_socket import WebSocket
 from ._gevent_stream import Subscription
 from ._registration import Registration
 
-__all__ = ["Notifier", "Registration", "Registry", "StrictWSGIHandler", "Submission", "Subscription", "WebhookApp"]
+__all__ = [
+    "EventSource",
+    "LongPoll",
+    "Notifier",
+    "Registration",
+    "Registry",
+    "Script",
+    "StrictWSGIHandler",
+    "Submission",
+    "Subscription",
+    "WebSocket",
+    "WebhookApp",
+]

@@ -1,4 +1,4 @@
-"""Tornado: `Registry` and `Notifier` as coroutines, and `WebhookHandler` to mount in an application."""
+"""Tornado: `Registry` and `Notifier` as coroutines, `WebhookHandler` to mount in an application, bridges to browsers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,22 @@ from ._asyncio_stream import Subscription
 from ._registration import Registration
 from ._tornado_client import TornadoClient, check_client
 from ._tornado_handler import WebhookHandler
+from ._tornado_reading import EventSource, LongPoll
+from ._tornado_script import Script
+from ._tornado_socket import WebSocket
 
-__all__ = ["Notifier", "Registration", "Registry", "Submission", "Subscription", "WebhookHandler"]
+__all__ = [
+    "EventSource",
+    "LongPoll",
+    "Notifier",
+    "Registration",
+    "Registry",
+    "Script",
+    "Submission",
+    "Subscription",
+    "WebSocket",
+    "WebhookHandler",
+]
 
 
 class Registry(_asyncio.Registry):

@@ -11,20 +11,28 @@ except ImportError as error:
     ) from error
 
 from ._registration import Registration
+from ._twisted_events import EventSource
 from ._twisted_notifier import Notifier, Submission
+from ._twisted_poll import LongPoll
 from ._twisted_registry import Registry
 from ._twisted_resource import WebhookResource
+from ._twisted_script import Script
 from ._twisted_service import RegistryService
 from ._twisted_site import harden
+from ._twisted_socket import WebSocket
 from ._twisted_stream import Subscription
 
 __all__ = [
+    "EventSource",
+    "LongPoll",
     "Notifier",
     "Registration",
     "Registry",
     "RegistryService",
+    "Script",
     "Submission",
     "Subscription",
+    "WebSocket",
     "WebhookResource",
     "harden",
 ]

@@ -8,22 +8,35 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .adapter import Adapter, AdapterConformance
+    from .bridge import BridgeAdapter, BridgeConformance
     from .memory import in_memory
     from .receiver import Received, Receiver, Reply
     from .store import StoreConformance
 
-__all__ = ["Adapter", "AdapterConformance", "Received", "Receiver", "Reply", "StoreConformance", "in_memory"]
+__all__ = [
+    "Adapter",
+    "AdapterConformance",
+    "BridgeAdapter",
+    "BridgeConformance",
+    "Received",
+    "Receiver",
+    "Reply",
+    "StoreConformance",
+    "in_memory",
+]
 
 _HOMES = {
     "Adapter": ".adapter",
     "AdapterConformance": ".adapter",
+    "BridgeAdapter": ".bridge",
+    "BridgeConformance": ".bridge",
     "Received": ".receiver",
     "Receiver": ".receiver",
     "Reply": ".receiver",
     "StoreConformance": ".store",
     "in_memory": ".memory",
 }
-_SUITES = (".adapter", ".store")
+_SUITES = (".adapter", ".bridge", ".store")
 
 
 def __getattr__(name: str) -> object:
