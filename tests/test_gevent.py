@@ -64,12 +64,14 @@ class TestOwnListenerOwnClient(AdapterConformance):
         return GeventAdapter(store_url)
 
 
+@pytest.mark.long
 class TestOwnListenerSession(AdapterConformance):
     @pytest.fixture
     def adapter(self, store_url):
         return WithSession(store_url)
 
 
+@pytest.mark.long
 class TestMountedAppOwnClient(AdapterConformance):
     @pytest.fixture
     def adapter(self, store_url):

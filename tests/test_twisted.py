@@ -18,12 +18,14 @@ class TestOwnListenerOwnClient(AdapterConformance):
         return TwistedAdapter(store_url)
 
 
+@pytest.mark.long
 class TestOwnListenerTreq(AdapterConformance):
     @pytest.fixture
     def adapter(self, store_url):
         return WithTreq(store_url)
 
 
+@pytest.mark.long
 class TestMountedResourceOwnClient(AdapterConformance):
     @pytest.fixture
     def adapter(self, store_url):
