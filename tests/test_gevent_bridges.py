@@ -91,7 +91,7 @@ class TestInGevent(BridgeTests):
         app({**HANDSHAKE, **wrong}, lambda *head: started.append(head))
         ((status, headers),) = started
         assert status == "426 Upgrade Required"
-        assert dict(headers)["sec-websocket-version"] == "13"
+        assert dict(headers)["upgrade"] == "websocket"
 
     async def test_a_socket_whose_bridge_fails_is_closed_and_says_so(self, adapter, store, monkeypatch, caplog):
         async def fail(feed, options):

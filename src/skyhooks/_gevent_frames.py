@@ -1,4 +1,4 @@
-"""The server's end of a WebSocket, on a connection whose handshake is done: frames by wsproto, bytes by gevent."""
+"""The server's end of a WebSocket, on a connection whose handshake is done: `SocketWire` over gevent's sockets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 
 from gevent import Timeout
 from gevent.lock import RLock
-from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.events import CloseConnection, Event, Message, Ping, Pong, TextMessage
 
-from ._bridge import MAX_MESSAGE_BYTES, STALL_COMMENTS
+from ._bridge import STALL_COMMENTS
 from ._bridge_messages import Close
+from ._bridge_socket import SocketWire
 
 PIECE_BYTES = 16_384
 
@@ -29,11 +28,9 @@ class Frames:
         self._stall_seconds = stall_seconds
         self._heard = heard
         self._left: Callable[[], None] | None = left
-        self._protocol = Connection(ConnectionType.SERVER)
+        self._wire = SocketWire()
         self._writing = RLock()
         self._unanswered = 0
-        self._pieces: list[str] = []
-        self._size = 0
 
     @property
     def is_left(self) -> bool:
@@ -42,71 +39,54 @@ class Frames:
 
     def send(self, message: bytes) -> bool:
         """Send a text, and wait until it is read; False: the client has gone, or takes too long."""
-        return self._send(TextMessage(message.decode()))
+        return self._send(lambda: self._wire.send(message))
 
     def ping(self) -> bool:
         """Ask whether the client is there; False: it has not answered for too long."""
         if self._unanswered >= STALL_COMMENTS:
             return False
         self._unanswered += 1
-        return self._send(Ping())
+        return self._send(self._wire.ping)
 
     def close(self, code: Close) -> None:
         """Say goodbye; `read` goes on until the client has said so too, or has gone."""
-        self._send(CloseConnection(code))
+        self._send(lambda: self._wire.close(code))
         self._leave()
 
     def read(self) -> None:
         """Hear the client, until it has gone or both have said goodbye."""
         with contextlib.suppress(OSError):  # however it went
-            while self._protocol.state is not ConnectionState.CLOSED:
+            while not self._wire.ended:
                 data = self._sock.recv(PIECE_BYTES)
                 if not data:
                     break
-                self._protocol.receive_data(data)
-                for event in self._protocol.events():
-                    self._hear(event)
+                self._hear(data)
         self.is_broken = True
         self._leave()
 
-    def _hear(self, event: Event) -> None:
-        if isinstance(event, Message):
-            self._collect(event)
-        elif isinstance(event, Ping):
-            self._send(event.response())
-        elif isinstance(event, Pong):
-            self._unanswered = 0
-        elif isinstance(event, CloseConnection):  # the client's; or wsproto's, which could not read what it sent
-            self._send(event.response())
+    def _hear(self, data: bytes) -> None:
+        for message in self._wire.receive(data):
+            if message is None:
+                self._unanswered = 0
+            elif not self.is_left:
+                self._heard(message)
+        if self._wire.reply:
+            self._send(self._take_reply)
+        if self._wire.close_code is not None:
             self._leave()
 
-    def _collect(self, event: Message[Any]) -> None:
-        if self.is_left:
-            return
-        self._pieces.append(event.data if isinstance(event, TextMessage) else "")
-        self._size += len(event.data.encode() if isinstance(event, TextMessage) else event.data)
-        if self._size > MAX_MESSAGE_BYTES:
-            self.close(Close.TOO_BIG)
-        elif event.message_finished:
-            message = "".join(self._pieces)
-            self._pieces, self._size = [], 0
-            if isinstance(event, TextMessage):
-                self._heard(message)
-            else:
-                self.close(Close.POLICY)
+    def _take_reply(self) -> bytes:
+        reply, self._wire.reply = self._wire.reply, b""
+        return reply
 
-    def _may_send(self, event: Event) -> bool:
-        states = [ConnectionState.OPEN]
-        if isinstance(event, CloseConnection):
-            states.append(ConnectionState.REMOTE_CLOSING)
-        return self._protocol.state in states
-
-    def _send(self, event: Event) -> bool:
+    def _send(self, make: Callable[[], bytes]) -> bool:
+        """Make bytes and send them, in the order in which they are made."""
         try:
             with Timeout(self._stall_seconds, TimeoutError), self._writing:
-                if self.is_broken or not self._may_send(event):
+                data = b"" if self.is_broken else make()
+                if not data:
                     return False
-                self._sock.sendall(self._protocol.send(event))
+                self._sock.sendall(data)
         except OSError:
             self.is_broken = True
             self._leave()

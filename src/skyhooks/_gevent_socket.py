@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
@@ -10,14 +9,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self
 
 import gevent
-import msgspec
 from gevent import Greenlet
 from gevent.event import AsyncResult
-from wsproto.utilities import generate_accept_token
 
-from ._bridge import FOREIGN, NO_UPGRADE, BridgeOptions, Refused, is_foreign, since_of
+from ._bridge import FOREIGN, BridgeOptions, Refused, is_foreign, since_of
 from ._bridge_feed import Feed
 from ._bridge_messages import FIRST_MESSAGE_SECONDS, Close, close_of, message_stream, read_first
+from ._bridge_socket import judge_upgrade, shake_hands
 from ._driver import iterate, run
 from ._gevent_bridge import Answering, Bridge, Keys
 from ._gevent_connection import end, send_at_once, socket_of
@@ -28,10 +26,6 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 log = logging.getLogger("skyhooks")
-
-_HEAD = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
-)
 
 
 class WebSocket(Bridge):
@@ -49,8 +43,9 @@ class WebSocket(Bridge):
         refused = super()._judge(environ)
         if refused is not None:
             return refused
-        if not _is_handshake(environ):
-            return msgspec.structs.replace(NO_UPGRADE, headers=(*NO_UPGRADE.headers, ("sec-websocket-version", "13")))
+        refused = judge_upgrade(lambda name: environ.get(f"HTTP_{name.upper().replace('-', '_')}"))
+        if refused is not None:
+            return refused
         foreign = is_foreign(environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST"), self._options.origins)
         return FOREIGN if foreign else None
 
@@ -66,8 +61,8 @@ class WebSocket(Bridge):
         if isinstance(feed, Refused):
             return answer.refuse(feed)
         answer.start(101, [("upgrade", "websocket"), ("connection", "upgrade")])  # for the log: it is sent beside it
-        accept = generate_accept_token(answer.environ["HTTP_SEC_WEBSOCKET_KEY"].encode())
-        return _Socket(sock, _HEAD % accept, self._options, feed, lambda since: self._open_feed(keys, since))
+        head = shake_hands(answer.environ["HTTP_SEC_WEBSOCKET_KEY"])
+        return _Socket(sock, head, self._options, feed, lambda since: self._open_feed(keys, since))
 
 
 class _Socket:
@@ -163,18 +158,3 @@ class _Socket:
             self._first.set(None)
         if self._feed is not None:
             self._feed.end()
-
-
-def _is_handshake(environ: WSGIEnvironment) -> bool:
-    """Tell whether a WebSocket is asked for, in the one version that there is (RFC 6455, section 4.2.1)."""
-    names = {name.strip().lower() for name in environ.get("HTTP_CONNECTION", "").split(",")}
-    if "upgrade" not in names or environ.get("HTTP_UPGRADE", "").lower() != "websocket":
-        return False
-    return environ.get("HTTP_SEC_WEBSOCKET_VERSION") == "13" and _is_nonce(environ.get("HTTP_SEC_WEBSOCKET_KEY", ""))
-
-
-def _is_nonce(key: str) -> bool:
-    try:
-        return len(base64.b64decode(key, validate=True)) == 16
-    except ValueError:
-        return False
