@@ -27,7 +27,7 @@ _lane _stores _fetcher _hooks _ping _inbox _lease _heartbeat _registry _sending 
 _bridge _bridge_feed _bridge_events _bridge_messages _bridge_poll _bridge_script
 _driver _calls _settings _life _tls _faults _pool _resolver _unpinned _attempts
 _answering _bridge_socket
-_readiness _turns _exchange _sockets _fan _workers _blocking_runtime _requests blocking
+_readiness _turns _exchange _sockets _fan _workers _blocking_runtime _blocking_verbs _requests blocking
 _asyncio_runtime _asyncio_client _asyncio_listener _asyncio_io _asyncio_stream _asyncio _asyncio_notifier
 _tornado_client _tornado_handler _tornado_bridge _tornado_reading _tornado_socket _tornado_script tornado
 _gevent_fork _gevent_greenlets _gevent_operations _gevent_runtime _gevent_client _gevent_clients _gevent_listener _gevent_calls _gevent_stream

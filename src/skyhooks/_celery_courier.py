@@ -8,18 +8,14 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .blocking import Notifier as BlockingNotifier
-from .blocking import Submission
+from . import blocking
+from ._blocking_verbs import BlockingVerbs, Submission
 from .exceptions import SkyhooksError, StoreUnavailable
 
-if TYPE_CHECKING:
-    from ._gevent_notifier import Notifier as GeventNotifier
-    from ._gevent_notifier import Submission as GeventSubmission
-
-    Notifier = BlockingNotifier | GeventNotifier
-    Submissions = deque[Submission | GeventSubmission]
+Notifier = BlockingVerbs
+"""`skyhooks.Notifier`, or gevent's where gevent has patched the process."""
 
 log = logging.getLogger("skyhooks")
 
@@ -38,7 +34,7 @@ class Courier:
         self.counts: Counter[str] = Counter()
         self._make = make
         self._notifier: Notifier | None = None
-        self._submitted: Submissions = deque()
+        self._submitted: deque[Submission] = deque()
         self._troubles: set[str] = set()
         self._lock = Lock()
 
@@ -159,16 +155,14 @@ def _class() -> type[Notifier]:
     """Choose by the world of this process: under gevent a blocking notifier's SQLite would stop the hub."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("socket"):
-        return BlockingNotifier
-    from ._gevent_notifier import Notifier
+        return blocking.Notifier
+    from . import _gevent_notifier
 
-    return Notifier
+    return _gevent_notifier.Notifier
 
 
 def _checked(made: object) -> Notifier:
-    gevents = sys.modules.get("skyhooks._gevent_notifier")
-    kinds = (BlockingNotifier,) if gevents is None else (BlockingNotifier, gevents.Notifier)
-    if not isinstance(made, kinds):
+    if not isinstance(made, Notifier):
         raise TypeError(
             f"install() was given a function that makes a {type(made).__name__}; tasks block, so it is to make a skyhooks.Notifier,"
             " or a skyhooks.gevent.Notifier"

@@ -8,9 +8,10 @@ try:
 except ImportError as error:
     raise ImportError(f'skyhooks.gevent needs {error.name}; install it with: pip install "skyhooks[gevent]"') from error
 
+from ._blocking_verbs import Submission
 from ._gevent_app import WebhookApp
 from ._gevent_handler import StrictWSGIHandler
-from ._gevent_notifier import Notifier, Submission
+from ._gevent_notifier import Notifier
 from ._gevent_reading import EventSource, LongPoll
 from ._gevent_registry import Registry
 from ._gevent_script import Script
