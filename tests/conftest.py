@@ -14,6 +14,7 @@ NEEDS = {
     "test_tornado*.py": "tornado",
     "test_gevent*.py": "gevent",
     "test_twisted*.py": "twisted",
+    "test_bridge_socket*.py": "twisted",
     "test_mongodb*.py": "mongodb",
     "test_celery*.py": "celery",
     "test_requests*.py": "requests",
@@ -26,8 +27,8 @@ NEEDS = {
 
 PACKAGES = {
     "tornado": ("tornado",),
-    "gevent": ("gevent",),
-    "twisted": ("twisted", "treq"),
+    "gevent": ("gevent", "wsproto"),
+    "twisted": ("twisted", "treq", "wsproto"),
     "mongodb": ("pymongo",),
     "celery": ("celery", "redis"),
     "requests": ("requests",),

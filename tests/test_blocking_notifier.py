@@ -12,6 +12,7 @@ import pytest
 
 from hostile import Server
 from instances import Heard, Instances
+from processes import until
 from skyhooks import InvalidData, InvalidKey, Notifier, NotStarted, Outcome, QueueFull, StoreUnavailable
 from skyhooks._stores import open_store
 from skyhooks.testing.adapter.base import KEY, SECONDS, closed_port, outcomes, plant
@@ -328,7 +329,7 @@ def test_6_sql_what_was_submitted_to_a_locked_store_fails_alone_and_is_logged(no
     assert notifier.flush(SECONDS)
     with pytest.raises(StoreUnavailable):
         handle.result(0)
-    assert "a submitted notification was not published" in caplog.text
+    until(lambda: "a submitted notification was not published" in caplog.text)
     locked.execute("ROLLBACK")
     assert notifier.submit(KEY, 2).result(SECONDS).nobody
 

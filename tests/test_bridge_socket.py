@@ -7,8 +7,6 @@ import tracemalloc
 
 import pytest
 
-pytest.importorskip("wsproto")
-
 from skyhooks._bridge import MAX_MESSAGE_BYTES, NO_UPGRADE, Refused
 from skyhooks._bridge_messages import Close
 from skyhooks._bridge_socket import BAD_VERSION, SocketWire, judge_upgrade, shake_hands
