@@ -26,7 +26,7 @@ from ._stream import Stream
 from ._track import Event, Outbox, Track
 from ._values import Entry, Page, Position
 from .abc import Callback, GapCallback, Runtime, Store, Task
-from .exceptions import ForkedRegistry, NotStarted, UnverifiedEntry
+from .exceptions import ForkedRegistry, NotStarted, SkyhooksError, UnverifiedEntry
 
 __all__ = ["Event", "RegistryCore"]
 
@@ -157,10 +157,19 @@ class RegistryCore:
         self._identity.assume(self._lease.draw())
         if url is not None:
             await prove_url(self._runtime, url, self._identity)
-        await self._lease.join(self._identity.instance)
+        await self._join()
         self._hooks.instance_id = self.instance_id
         self._state = "running"
         self._tasks.append(self._runtime.spawn(self._heartbeat.beat_for_ever()))
+
+    async def _join(self) -> None:
+        try:
+            await self._lease.join(self._identity.instance)
+        except SkyhooksError:
+            raise  # of what took effect all the same, the lease ends by itself
+        except BaseException:
+            await self._lease.leave()  # cancelled: what the store does by now cannot be called back
+            raise
 
     async def stop(self, drain_seconds: float = 10.0) -> None:
         """Refuse new registrations, end the streams within `drain_seconds`, leave, answer 503 from then on (PROTOCOL 27).
@@ -213,6 +222,8 @@ class RegistryCore:
     async def unregister(self, registration: Registration) -> None:
         """End a registration: no call starts after this was called. Twice is fine; never raises `StoreUnavailable`."""
         self.check_process()
+        if not isinstance(registration, Registration):
+            raise TypeError(f"unregister() takes what register() returned, not {type(registration).__name__}")
         if registration.closed:
             return
         if not self._callbacks.holds(registration):
