@@ -90,6 +90,8 @@ class Registry:
             UrlBlocked: the URL policy, here as in jobs, forbids calling it.
             StoreUnavailable, StoreCorrupt: of the store.
         """
+        if not self._life.begun:
+            self._stopping = None  # of a start that failed
         await self._life.start()
 
     async def stop(self, drain_seconds: float = 10) -> None:

@@ -21,6 +21,8 @@ T = TypeVar("T")
 A = TypeVar("A")
 
 STORE_THREADS = 4
+CANCEL_SECONDS = 1.0
+"""How long `close` waits for what it has cancelled: a callback may take a cancellation for one more failure."""
 
 
 class Poster(Protocol):
@@ -126,9 +128,10 @@ class AsyncioRuntime:
         task.add_done_callback(self._adopted.discard)
 
     def disown(self, task: asyncio.Future[Any] | None) -> None:
-        """Do not wait for this one."""
+        """Neither wait for this one nor cancel it."""
         if task is not None:
             self._adopted.discard(task)
+            self._tasks.discard(task)
 
     async def settle(self, seconds: float) -> None:
         """Wait until what callbacks began has ended, but no longer than this."""
@@ -157,7 +160,10 @@ class AsyncioRuntime:
         tasks = [task for task in self._tasks if task is not current]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
+            if left:
+                log.warning("%d tasks go on although they were cancelled; they are left to themselves", len(left))
         await self._client.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         await asyncio.get_running_loop().run_in_executor(None, self._store.close)

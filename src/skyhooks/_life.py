@@ -11,7 +11,7 @@ from ._notifier import NotifierCore
 from ._registry import Outlet, RegistryCore
 from ._settings import RegistrySettings, advertised_url, label, listen_address
 from ._values import Receipt
-from .abc import Runtime
+from .abc import Future, Runtime
 from .exceptions import NotStarted, UrlUnreachable
 
 
@@ -75,6 +75,7 @@ class Life:
         self.settings = settings
         self.runtime: RegistryRuntime | None = None
         self._world = world
+        self._start_ended: Future[None] | None = None
         self._core: RegistryCore | None = None
         self._notifier: NotifierCore | None = None
         self._listener: OwnListener | None = None
@@ -106,6 +107,7 @@ class Life:
         self.runtime = runtime = self._world.runtime(self.settings)
         self._core = core = self._make_core(runtime)
         self._notifier = NotifierCore(self.settings.store, runtime, secrets=self.settings.secrets)
+        self._start_ended = runtime.future()
         try:
             url = await self._open_listener(runtime, core)
             if url is not None:
@@ -115,15 +117,20 @@ class Life:
             await self._close()
             self._core = None
             raise
+        finally:
+            self._start_ended.set(None)
 
     async def stop(self, drain_seconds: float) -> None:
-        """Leave, let callbacks end within `drain_seconds`, close."""
-        core, runtime = self.core, self.runtime
+        """Leave, let callbacks end within `drain_seconds`, close; a start that is under way comes to its end first."""
+        if self._start_ended is not None:
+            await self._start_ended.wait(None)
+        core, runtime = self._core, self.runtime
+        if core is None or runtime is None:
+            return  # that start has failed, and left nothing
         try:
-            if runtime is not None:
-                until = runtime.now() + drain_seconds
-                await core.stop(drain_seconds)
-                await runtime.settle(until - runtime.now())
+            until = runtime.now() + drain_seconds
+            await core.stop(drain_seconds)
+            await runtime.settle(until - runtime.now())
         finally:
             await self._close()
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import time
 import warnings
 from collections.abc import Awaitable, Callable
 from operator import methodcaller
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 
 from ..._notification import Notification
+from ..._registration import Registration
 from ..._values import Outcome, Publication
 from ...abc import Store
-from ...exceptions import ForkedRegistry, NotStarted, StoreUnavailable, UrlBlocked, UrlShared, UrlUnreachable
+from ...exceptions import (
+    ForkedRegistry,
+    NotStarted,
+    SkyhooksError,
+    StoreUnavailable,
+    UrlBlocked,
+    UrlShared,
+    UrlUnreachable,
+)
 from ..receiver import Receiver, Reply
 from .base import (
     KEY,
@@ -83,6 +94,61 @@ class LifeTests(AdapterTests):
         asking = (adapter.in_thread(_status, one) for one in letters)
         statuses = await adapter.gather(*asking, _stop_when(adapter, registry, lambda: len(heard) > 5))
         assert len(heard) == statuses.count(200)
+
+    async def test_a_stop_during_a_start_stops_what_was_started(self, adapter: Adapter, store: Store) -> None:
+        registry = adapter.registry()
+        await adapter.gather(_done(registry.start()), _done(registry.stop()))
+        assert not await adapter.in_thread(store.instances)
+        with pytest.raises(NotStarted):
+            await registry.register(KEY, Heard())
+
+    async def test_after_a_start_that_failed_and_a_stop_it_may_be_started_and_stopped(
+        self, adapter: Adapter, store: Store
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            registry = adapter.registry(listen=f"127.0.0.1:{port}")
+            failing, _ = await adapter.gather(_failed(registry.start()), _done(registry.stop()))
+        assert isinstance(failing, UrlUnreachable)
+        await registry.start()
+        assert len(await adapter.in_thread(store.instances)) == 1
+        await registry.stop()
+        assert not await adapter.in_thread(store.instances)
+
+    async def test_a_callback_that_survives_its_end_does_not_hold_up_a_stop(self, adapter: Adapter) -> None:
+        registry, begun, released, ended = await adapter.started(), Heard(), [False], [False]
+
+        async def stubborn(notification: Notification) -> None:
+            begun(notification)
+            while not released[0]:
+                with contextlib.suppress(BaseException):  # as a loop that tries again may
+                    await adapter.sleep(0.05)
+            ended[0] = True
+
+        await registry.register(KEY, stubborn)
+        await adapter.notifier().notify(KEY, 1)
+        await adapter.until(lambda: begun)
+        began = time.monotonic()
+        await registry.stop(drain_seconds=0.1)
+        assert time.monotonic() - began < 4
+        released[0] = True
+        await adapter.until(lambda: ended[0])
+
+    async def test_a_callback_that_stops_its_registry_goes_on_afterwards(self, adapter: Adapter) -> None:
+        registry, went_on = await adapter.started(), []
+
+        async def stops(_: Notification) -> None:
+            await registry.stop()
+            went_on.append(True)
+
+        await registry.register(KEY, stops)
+        await adapter.notifier().notify(KEY, 1, ephemeral=True)
+        await adapter.until(lambda: went_on)
+
+    async def test_to_unregister_what_is_no_registration_says_what_to_give(self, adapter: Adapter) -> None:
+        registry = await adapter.started()
+        with pytest.raises(TypeError, match="what register"):
+            await registry.unregister(cast("Registration", None))
 
     async def test_to_stop_twice_is_fine_and_nothing_is_left(self, adapter: Adapter, store: Store) -> None:
         registry = await adapter.started()
@@ -314,3 +380,16 @@ async def _stop_when(adapter: Adapter, registry: AwaitedRegistry, condition: Cal
     await adapter.until(condition)
     await registry.stop()
     return 0
+
+
+async def _done(work: Awaitable[object]) -> BaseException | None:
+    await work
+    return None
+
+
+async def _failed(work: Awaitable[object]) -> BaseException | None:
+    try:
+        await work
+    except SkyhooksError as error:
+        return error
+    return None
