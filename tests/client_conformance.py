@@ -277,7 +277,7 @@ class ClientConformance:
 
         with Served(receive, host="0.0.0.0") as served:
             urls = [f"http://127.{n >> 16}.{n >> 8 & 255}.{n & 255}:{served.listener.port}/" for n in range(1, 2001)]
-            answers = client.post_all([post(url, timeout_seconds=30.0) for url in urls])
+            answers = client.post_all([post(url, timeout_seconds=90.0) for url in urls])
             client.close()
         assert {answer.status for answer in answers} == {200}
         assert most <= 40  # the listener learns of an end a moment later
