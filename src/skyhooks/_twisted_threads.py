@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
+from threading import Thread
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from ._twisted_deferred import inside
+from ._twisted_deferred import Shared, inside
 from ._twisted_reactor import Reactor
 from .abc import STORE_SECONDS, Store
 from .exceptions import StoreUnavailable
@@ -22,8 +23,8 @@ STORE_THREADS = 4
 class StoreThreads:
     """Runs a store's operations, an instant store's in place, all others on a private pool.
 
-    The reactor's own pool looks up names, and is the application's too: neither may hold up a store, nor a locked
-    store them. The pool is started when it is needed, and ends with `close`, or else with the reactor: a thread that
+    The reactor's own pool looks up names, and is the application's too: neither may hold up a store or its end, nor a
+    locked store them. The pool is started when it is needed, and ends with `close`, or else with the reactor: a thread that
     is left would keep the process alive.
     """
 
@@ -34,6 +35,7 @@ class StoreThreads:
         self._pool: ThreadPool | None = None
         self._trigger: object = None
         self._closed = False
+        self._ended: Shared[None] | None = None
 
     async def call(self, function: Callable[..., T], /, *args: object) -> T:
         """Run an operation and wait for what it returns.
@@ -54,16 +56,14 @@ class StoreThreads:
                 overdue.cancel()
 
     async def close(self) -> None:
-        """Let what runs come to its end, then end the threads and close the store, without blocking the reactor."""
-        self._closed = True
-        if self._trigger is not None:
-            self._reactor.removeSystemEventTrigger(self._trigger)
-            self._trigger = None
-        if self._instant:
-            self._store.close()
-        else:
-            reactor = cast("Any", self._reactor)
-            await inside(deferToThreadPool(reactor, reactor.getThreadPool(), self._end))
+        """Let what runs come to its end, then end the threads and close the store, without blocking the reactor.
+
+        Twice is fine, also at once.
+        """
+        if self._ended is None:
+            self._ended = Shared()
+            self._begin_end(self._ended)
+        await inside(self._ended.wait())
 
     def _started(self) -> ThreadPool:
         if self._closed:
@@ -71,7 +71,7 @@ class StoreThreads:
         if self._pool is None:
             self._pool = ThreadPool(0, STORE_THREADS, "skyhooks-store")
             self._pool.start()
-            self._trigger = self._reactor.addSystemEventTrigger("during", "shutdown", self._end)
+            self._trigger = self._reactor.addSystemEventTrigger("during", "shutdown", self._shut_down)
         return self._pool
 
     def _arrived(self, work: _Work[T], success: bool, result: Any) -> None:
@@ -79,11 +79,36 @@ class StoreThreads:
         work.result = (success, result)
         self._reactor.callFromThread(work.deliver)
 
-    def _end(self) -> None:
+    def _begin_end(self, ended: Shared[None]) -> None:
         self._closed = True
-        if self._pool is not None:
-            self._pool.stop()
-        self._store.close()
+        if self._trigger is not None:
+            self._reactor.removeSystemEventTrigger(self._trigger)
+            self._trigger = None
+        if self._instant:
+            ended.fire(self._end())
+        else:
+            Thread(target=self._end_for, args=(ended,), name="skyhooks-store-end").start()
+
+    def _end_for(self, ended: Shared[None]) -> None:
+        """End, and tell the reactor; in a thread."""
+        self._reactor.callFromThread(ended.fire, self._end())
+
+    def _end(self) -> Failure | None:
+        try:
+            pool, self._pool = self._pool, None
+            if pool is not None:
+                pool.stop()
+            self._store.close()
+        except Exception:  # noqa: BLE001  # it is told to whoever waits
+            return Failure()
+        return None
+
+    def _shut_down(self) -> None:
+        """End with the reactor, which waits."""
+        self._closed, self._trigger = True, None
+        failure = self._end()
+        if failure is not None:
+            failure.raiseException()
 
 
 class _Work(Generic[T]):
