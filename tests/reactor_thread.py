@@ -80,9 +80,13 @@ async def in_thread(function, *args):
 
 async def gather(*bodies):
     try:
-        return await gatherResults([Deferred.fromCoroutine(body) for body in bodies], consumeErrors=True)
+        return await gatherResults([_begun(body) for body in bodies], consumeErrors=True)
     except FirstError as error:
         error.subFailure.raiseException()
+
+
+def _begun(body):
+    return body if isinstance(body, Deferred) else Deferred.fromCoroutine(body)
 
 
 def _start():

@@ -137,6 +137,30 @@ async def test_a_callback_may_stop_the_registry_and_wait_for_it(store, style):
     assert await in_thread(open_store(store).instances) == []
 
 
+@pytest.mark.parametrize("pause", [0, 0.05])
+@on_reactor
+async def test_a_callback_that_stops_the_registry_is_not_cancelled(store, pause):
+    said = []
+    registry = Registry(store)
+
+    async def stops(_):
+        await sleep(pause)
+        try:
+            await registry.stop(0.5)
+            said.append("returned")
+        except BaseException as error:
+            said.append(repr(error))
+            raise
+
+    await registry.start()
+    await registry.register(KEY, stops)
+    async with Notifier(store) as notifier:
+        await notifier.notify(KEY, "the end")
+    await registry.stop(0.2)
+    await until(lambda: said)
+    assert said == ["returned"]
+
+
 @on_reactor
 async def test_callbacks_run_on_the_reactor_s_thread(store):
     threads = []
@@ -209,6 +233,33 @@ async def test_a_start_that_is_cancelled_leaves_nothing(store):
         await registry.cursor(KEY)
     await registry.start()
     await registry.stop()
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 4, 8, 12, 20])
+@on_reactor
+async def test_a_stop_amid_a_start_lets_it_come_to_its_end_and_undoes_it(store, milliseconds):
+    registry = Registry(store)
+    starting = registry.start()
+    await sleep(milliseconds / 1000)
+    await registry.stop(1)
+    await starting
+    with pytest.raises(NotStarted):
+        await registry.register(KEY, print)
+    assert await in_thread(open_store(store).instances) == []
+
+
+@on_reactor
+async def test_a_stop_of_a_start_that_failed_does_not_stand_for_that_of_the_next(store):
+    registry = Registry(store)
+    starting = registry.start()
+    stopping = registry.stop()
+    starting.cancel()
+    with pytest.raises(CancelledError):
+        await starting
+    await stopping
+    await registry.start()
+    await registry.stop()
+    assert await in_thread(open_store(store).instances) == []
 
 
 @on_reactor

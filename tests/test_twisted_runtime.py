@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import globalLogPublisher
 
+import skyhooks._twisted_runtime
 import skyhooks._twisted_threads
-from reactor_thread import on_reactor, reactor, sleep, until
+from reactor_thread import gather, in_thread, on_reactor, reactor, sleep, until
 from skyhooks import StoreUnavailable
 from skyhooks._twisted_deferred import Cancelled, Shared, inside, outside
 from skyhooks._twisted_reactor import AfterWrites, Turns
@@ -263,6 +265,54 @@ async def test_a_close_cancels_what_runs_and_nothing_begins_after_it():
     runtime.spawn(endless())
     await sleep(0.01)
     assert ended == [True]
+
+
+@on_reactor
+async def test_a_close_waits_a_little_for_what_survives_its_cancellation_and_says_so(monkeypatch):
+    monkeypatch.setattr(skyhooks._twisted_runtime, "CANCEL_SECONDS", 0.2)
+    runtime, events, released = make(store := Store()), [], []
+
+    async def stubborn():
+        while not released:
+            with contextlib.suppress(Exception):  # which Twisted's CancelledError is
+                await sleep(0.05)
+
+    globalLogPublisher.addObserver(events.append)
+    tasks = [Deferred.fromCoroutine(stubborn()) for _ in range(3)]
+    for task in tasks:
+        runtime.adopt(task, print)
+    began = time.monotonic()
+    await outside(runtime.close())
+    globalLogPublisher.removeObserver(events.append)
+    assert time.monotonic() - began < 1
+    assert store.closed
+    assert [event["left"] for event in events if "left" in event] == [3]
+    released.append(True)
+    await gather(*tasks)
+
+
+@on_reactor
+async def test_closes_at_once_are_one_close():
+    runtime = make(store := Store())
+    await runtime.call(int)
+    first, second = outside(runtime.close()), outside(runtime._threads.close())
+    await outside(runtime.close())
+    await gather(first, second)
+    assert len(store.closed) == 1
+
+
+@on_reactor
+async def test_a_close_does_not_wait_for_the_application_s_own_threads():
+    runtime, over = make(), threading.Event()
+    await runtime.call(int)
+    pool = reactor.getThreadPool()
+    busy = [in_thread(over.wait, SECONDS) for _ in range(pool.max + 1)]
+    working = [Deferred.fromCoroutine(one) for one in busy]
+    try:
+        await outside(runtime.close()).addTimeout(2, reactor)
+    finally:
+        over.set()
+        await gather(*working)
 
 
 # -- futures and fans -------------------------------------------------------------------------------

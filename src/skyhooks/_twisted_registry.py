@@ -112,6 +112,8 @@ class Registry:
             StoreUnavailable, StoreCorrupt: of the store.
         """
         self._check_thread()
+        if not self._life.begun:
+            self._stopped = None  # of a start that failed
         return outside(self._life.start())
 
     def stop(self, drain_seconds: float = 10) -> Deferred[None]:
@@ -318,12 +320,12 @@ class _World:
         )
 
     def disown(self) -> None:
-        """Do not wait for what the callback that is being called, or has come here, has begun."""
+        """Neither wait for what the callback that is being called, or has come here, has begun, nor cancel it."""
         call = _current.get()
         if call is not None:
             call.disowned = True
             if call.task is not None:
-                call.task.disowned = True
+                call.task.disown()
 
     def _invoke(self, registration: Registration, what: Notification | Gap) -> None:
         before = _current.set(_Call())
@@ -340,7 +342,8 @@ class _World:
         call = _current.get()
         if call is not None:
             call.task = task
-            task.disowned = call.disowned
+            if call.disowned:
+                task.disown()
 
     def _make_client(self, settings: RegistrySettings) -> Poster:
         if self._client is not None:

@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ._twisted_deferred import inside
+from ._twisted_deferred import Shared, inside, outside
 from ._twisted_reactor import Reactor, Turns
 from ._twisted_tasks import TwistedFuture, TwistedTask
 from ._twisted_threads import StoreThreads
@@ -24,6 +24,9 @@ log = Logger("skyhooks")
 
 T = TypeVar("T")
 A = TypeVar("A")
+
+CANCEL_SECONDS = 1.0
+"""How long `close` waits for what it has cancelled: a callback may take a cancellation for one more failure."""
 
 
 class Poster(Protocol):
@@ -51,6 +54,7 @@ class TwistedRuntime:
         self._tasks: set[TwistedTask] = set()
         self._adopted: set[TwistedTask] = set()
         self._closing = False
+        self._closed: Shared[None] | None = None
 
     def token(self) -> str:
         """Draw 32 hexadecimal digits."""
@@ -87,8 +91,7 @@ class TwistedRuntime:
     async def settle(self, seconds: float) -> None:
         """Wait until what callbacks began has ended, but no longer than this."""
         until = self.now() + seconds
-        waiting = [task for task in self._adopted if not task.disowned]
-        left = sum([not await task.ended.wait(until - self.now()) for task in waiting])
+        left = sum([not await task.ended.wait(until - self.now()) for task in list(self._adopted)])
         if left:
             log.warn("{left} async callbacks had not ended when the registry stopped; they are cancelled", left=left)
 
@@ -109,13 +112,24 @@ class TwistedRuntime:
                     result.raiseException()
 
     async def close(self) -> None:
-        """Cancel what runs, and wait for it; then close client, threads and the store."""
+        """Cancel what runs, and wait for it a little; then close client, threads and the store.
+
+        Twice is fine, also at once: one close serves all who ask for it.
+        """
+        if self._closed is None:
+            self._closed = closed = Shared[None]()
+            outside(self._close()).addBoth(closed.fire)
+        await inside(self._closed.wait())
+
+    async def _close(self) -> None:
         self._closing = True
+        until = self.now() + CANCEL_SECONDS
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            await task.ended.wait(None)
+        left = sum([not await task.ended.wait(until - self.now()) for task in tasks])
+        if left:
+            log.warn("{left} tasks go on although they were cancelled; they are left to themselves", left=left)
         await self._client.close()
         await self._threads.close()
 

@@ -75,11 +75,10 @@ class TwistedFuture:
 class TwistedTask:
     """Something that runs beside its maker, or that a callback has begun."""
 
-    __slots__ = ("_coroutine", "_deferred", "_forget", "_turns", "disowned", "ended")
+    __slots__ = ("_coroutine", "_deferred", "_forget", "_turns", "ended")
 
     def __init__(self, turns: Turns, ended: TwistedFuture, forget: Callable[[TwistedTask], object]) -> None:
         self.ended = ended
-        self.disowned = False
         self._turns = turns
         self._forget = forget
         self._coroutine: Coroutine[Any, Any, None] | None = None
@@ -108,6 +107,10 @@ class TwistedTask:
             self._end(None)
         else:
             self._turns.later(self._cancel)
+
+    def disown(self) -> None:
+        """Have nobody wait for it or cancel it any more; what it fails with is still told."""
+        self._end(None)
 
     def _start(self) -> None:
         coroutine, self._coroutine = self._coroutine, None
