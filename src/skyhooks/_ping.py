@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._identity import Identity
 from ._signing import Key
-from ._values import Answer, Post
+from ._values import Answer, Fault, Post
 from ._wire import (
     AUDIENCE,
     WEBHOOK_ID,
@@ -17,6 +17,10 @@ from ._wire import (
 from .abc import Runtime
 from .exceptions import UrlShared, UrlUnreachable
 
+TLS_ADVICE = (
+    "jobs would not trust it either: certfile= takes the certificate with its whole chain, and cafile=, here and in jobs, who"
+    " has signed it, where that is nobody whom the system knows"
+)
 PINGS = 8
 """On fresh connections, so that a twin behind the same address is missed with a chance of 2**-8."""
 PING_SECONDS = 3.0
@@ -76,6 +80,8 @@ def _ping(runtime: Runtime, url: str, identity: Identity, webhook_id: str, nonce
 def _judge(url: str, identity: Identity, nonce: str, answer: Answer) -> None:
     if answer.status == 200 and parse_pong(answer.body) == (nonce, identity.instance_id):
         return
+    if answer.fault is Fault.TLS:
+        raise UrlUnreachable(url, answer.error or "", TLS_ADVICE)
     if answer.status is None:
         raise UrlUnreachable(url, answer.error or "no answer")
     if parse_pong(answer.body) is not None or parse_problem(answer.body) is not None:

@@ -66,11 +66,14 @@ class QueueFull(SkyhooksError):
 class UrlUnreachable(SkyhooksError):
     """The advertised URL does not reach this instance."""
 
-    def __init__(self, url: str, problem: str) -> None:
-        super().__init__(
-            f"{url} does not reach this instance: {problem}; give the URL by which jobs reach this very"
-            " process (advertise= or url=), or drop url= and let the registry listen for itself"
-        )
+    def __init__(
+        self,
+        url: str,
+        problem: str,
+        advice: str = "give the URL by which jobs reach this very process (advertise= or url=), or drop url= and let the"
+        " registry listen for itself",
+    ) -> None:
+        super().__init__(f"{url} does not reach this instance: {problem}; {advice}")
         self.url = url
 
 
