@@ -1,7 +1,8 @@
 """Endurance (RELIABILITY OPS): a fleet of all frameworks under a steady rate, with processes killed at random.
 
 `python tests/soak.py --seconds 600` says, at the end, what each listener missed, got twice or got out of order (nothing, or
-the status is 1), and how memory and descriptors of the processes that were spared have grown.
+the status is 1), and how memory and descriptors of the processes that were spared have grown. It needs all frameworks, and
+what the tests need.
 """
 
 from __future__ import annotations
