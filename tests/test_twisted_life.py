@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from uuid import uuid4
@@ -159,6 +160,38 @@ async def test_a_callback_that_stops_the_registry_is_not_cancelled(store, pause)
     await registry.stop(0.2)
     await until(lambda: said)
     assert said == ["returned"]
+
+
+@on_reactor
+async def test_a_future_of_asyncio_is_waited_for_and_its_failure_told(store):
+    loop, told = asyncio.new_event_loop(), []
+    good, bad, endless = loop.create_future(), loop.create_future(), loop.create_future()
+    futures = [good, bad, endless]
+    registry = Registry(store, on_error=lambda error, n: told.append((type(error), n.data)))
+    await registry.start()
+    await registry.register(KEY, lambda n: futures[n.data])
+    for number in range(3):
+        await registry.notify(KEY, number)
+    stopping = registry.stop(drain_seconds=0.2)
+    assert told == []
+    good.set_result("done")
+    bad.set_exception(LookupError("nothing"))
+    _turn(loop)
+    assert told == [(LookupError, 1)]
+    await until(endless.cancelled)
+    _turn(loop)
+    await stopping
+    loop.close()
+    assert told == [(LookupError, 1)]
+
+
+def _turn(loop):
+    """Run what is due on a loop beside the one that runs, if one does."""
+    loop.call_soon(loop.stop)
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    loop.run_forever()
+    asyncio._set_running_loop(running)
 
 
 @on_reactor

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+import asyncio
+from collections.abc import Awaitable, Coroutine
 from typing import Any, Generic, TypeVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -50,6 +51,25 @@ async def within(reactor: Reactor, seconds: float, coroutine: Coroutine[Any, Any
     finally:
         if overdue.active():
             overdue.cancel()
+
+
+def adopted(result: Awaitable[Any]) -> Deferred[Any]:
+    """Return the Deferred of what a callback has returned; under the asyncio reactor that may be a task as well."""
+    if isinstance(result, Deferred):
+        return result
+    if asyncio.isfuture(result):
+        return Deferred.fromFuture(result).addErrback(_as_cancelled)
+    return Deferred.fromCoroutine(_awaited(result))
+
+
+def _as_cancelled(failure: Failure) -> Failure:
+    if failure.check(asyncio.CancelledError):
+        raise CancelledError from failure.value
+    return failure
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
 
 
 async def _translated(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -23,7 +23,7 @@ from ._registration import Registration
 from ._registry import RegistryCore
 from ._settings import RegistrySettings, Secret, check_positive, registry_settings
 from ._twisted_client import Client
-from ._twisted_deferred import Shared, outside
+from ._twisted_deferred import Shared, adopted, outside
 from ._twisted_listener import Listener
 from ._twisted_reactor import AfterWrites, Reactor, Turns, check_thread, running_reactor
 from ._twisted_runtime import Poster, TwistedRuntime
@@ -44,7 +44,7 @@ class Registry:
 
     The constructor checks its arguments and touches nothing; `start` opens the store, listens, proves that the URL
     reaches this very process, and joins. Callbacks run on the reactor's thread; they may be functions, return Deferreds,
-    or be `async def`.
+    or be `async def`; under the asyncio reactor they may return its tasks and futures, too.
 
     By default it opens its own listener, beside whatever else the process serves. With `url=` mount `WebhookResource` in
     your site instead, and start the registry once the site listens. `client` may be a `treq.client.HTTPClient`; the
@@ -337,8 +337,7 @@ class _World:
     def _adopt(self, result: Awaitable[Any], failed: Callable[[BaseException], None]) -> None:
         if self._runtime is None:
             return
-        deferred = result if isinstance(result, Deferred) else Deferred.fromCoroutine(_awaited(result))
-        task = self._runtime.adopt(deferred, failed)
+        task = self._runtime.adopt(adopted(result), failed)
         call = _current.get()
         if call is not None:
             call.task = task
@@ -349,7 +348,3 @@ class _World:
         if self._client is not None:
             return TreqClient(self.reactor, self._client, settings.url_policy)
         return Client(self.reactor, self.turns, settings.url_policy, ClientTls(settings.cafile))
-
-
-async def _awaited(result: Awaitable[Any]) -> Any:
-    return await result
