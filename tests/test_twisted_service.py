@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ from twisted.application.service import Application, IService, MultiService
 from twisted.internet.defer import CancelledError
 from twisted.logger import LogLevel, STDLibLogObserver, globalLogPublisher
 
+import reactor_thread
 import skyhooks._twisted_service
 from reactor_thread import in_thread, on_reactor, until
 from skyhooks import Notifier as BlockingNotifier
@@ -89,6 +91,31 @@ async def test_a_service_that_is_stopped_while_it_starts_leaves_nothing(store):
         await started
     assert service.failures == []
     assert await in_thread(open_store(store).instances) == []
+
+
+@on_reactor
+async def test_whoever_waits_for_a_service_that_is_stopped_while_it_starts_makes_no_noise(store, events):
+    service, begun = Enduring(Registry(store)), []
+    service.whenStarted().addCallback(begun.append)
+    service.startService()
+    service.whenStarted().addCallback(begun.append)
+    await service.stopService()
+    service.whenStarted()
+    gc.collect()
+    assert begun == []
+    assert [one for one in events if one["log_level"] >= LogLevel.warn] == []
+
+
+@on_reactor
+async def test_what_fails_once_a_service_has_started_is_heard_of(store, events):
+    service = RegistryService(Registry(store))
+    service.whenStarted().addCallback(lambda _: 1 / 0)
+    service.startService()
+    await service.whenStarted()
+    await service.stopService()
+    gc.collect()
+    assert [one["log_failure"].type for one in events if "log_failure" in one] == [ZeroDivisionError]
+    reactor_thread.unhandled.clear()
 
 
 @on_reactor

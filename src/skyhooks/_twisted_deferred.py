@@ -82,6 +82,17 @@ async def _translated(coroutine: Coroutine[Any, Any, T]) -> T:
         raise told from None
 
 
+class _Waiter(Deferred[T]):
+    """A Deferred whose cancellation need not be handled: it was meant, and nobody is told of it as of a failure."""
+
+    def __del__(self) -> None:
+        self.addErrback(_trap_cancellation)
+
+
+def _trap_cancellation(failure: Failure) -> None:
+    failure.trap(CancelledError)
+
+
 class Shared(Generic[T]):
     """One result that several wait for; each of them may be cancelled without harm to the others."""
 
@@ -92,7 +103,7 @@ class Shared(Generic[T]):
 
     def wait(self) -> Deferred[T]:
         """Wait for it."""
-        waiter: Deferred[T] = Deferred(self._waiting.remove)
+        waiter: Deferred[T] = _Waiter(self._waiting.remove)
         if self._there:
             waiter.callback(cast("T", self._result))
         else:
