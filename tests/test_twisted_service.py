@@ -19,7 +19,7 @@ import reactor_thread
 import skyhooks._twisted_service
 from reactor_thread import in_thread, on_reactor, until
 from skyhooks import Notifier as BlockingNotifier
-from skyhooks import UrlUnreachable
+from skyhooks import NotStarted, UrlUnreachable
 from skyhooks._stores import open_store
 from skyhooks._twisted_log import bridge, unbridge
 from skyhooks.testing import Receiver
@@ -116,6 +116,45 @@ async def test_what_fails_once_a_service_has_started_is_heard_of(store, events):
     gc.collect()
     assert [one["log_failure"].type for one in events if "log_failure" in one] == [ZeroDivisionError]
     reactor_thread.unhandled.clear()
+
+
+@on_reactor
+async def test_a_service_that_makes_its_registry_can_be_started_again(store):
+    service, instances = RegistryService(lambda: Registry(store)), set()
+    for number in range(3):
+        service.startService()
+        await service.whenStarted()
+        instances.add(service.registry.instance_id)
+        heard = []
+        await service.registry.register(KEY, heard.append)
+        await service.registry.notify(KEY, number)
+        await until(lambda heard=heard: heard)
+        await service.stopService()
+    assert len(instances) == 3
+    assert await in_thread(open_store(store).instances) == []
+
+
+@on_reactor
+async def test_a_service_that_was_given_a_registry_says_why_it_cannot_be_started_again(store):
+    service = Enduring(Registry(store))
+    service.startService()
+    await service.whenStarted()
+    await service.stopService()
+    with pytest.raises(NotStarted, match="a function that makes"):
+        service.startService()
+    assert not service.running
+    assert service.failures == []
+
+
+@on_reactor
+async def test_a_service_that_was_stopped_before_it_ran_can_be_started_again(store):
+    service = Enduring(Registry(store))
+    service.startService()
+    await service.stopService()
+    service.startService()
+    await service.whenStarted()
+    await service.stopService()
+    assert service.failures == []
 
 
 @on_reactor

@@ -101,6 +101,11 @@ class Shared(Generic[T]):
         self._result: T | Failure | None = None
         self._there = False
 
+    @property
+    def fired(self) -> bool:
+        """Whether the result is there."""
+        return self._there
+
     def wait(self) -> Deferred[T]:
         """Wait for it."""
         waiter: Deferred[T] = _Waiter(self._waiting.remove)

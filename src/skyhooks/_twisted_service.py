@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.application.internet import backoffPolicy
@@ -14,7 +15,7 @@ from twisted.python.failure import Failure
 from ._twisted_deferred import Shared
 from ._twisted_log import TwistedHandler, bridge, unbridge
 from ._twisted_registry import Registry
-from .exceptions import StoreUnavailable
+from .exceptions import NotStarted, StoreUnavailable
 
 log = Logger("skyhooks")
 
@@ -30,13 +31,18 @@ class RegistryService(Service):
     process, because one that nobody can ring would look healthy to whoever supervises it. Override `startFailed` to
     decide otherwise.
 
+    Give it a registry, or a function that makes one: only then can it be started again after it has run, once
+    `stopService` has fired, each time with a new registry, which is then `registry`.
+
     Where nothing listens to stdlib's `logging`, what skyhooks tells it goes to twisted.logger, as long as this runs.
     """
 
     name = "skyhooks"
 
-    def __init__(self, registry: Registry, *, drain_seconds: float = 10) -> None:
-        self.registry = registry
+    def __init__(self, registry: Registry | Callable[[], Registry], *, drain_seconds: float = 10) -> None:
+        self._make = None if isinstance(registry, Registry) else registry
+        self.registry = registry if isinstance(registry, Registry) else registry()
+        self._has_run = False
         self._drain_seconds = drain_seconds
         self._starting: Deferred[None] = succeed(None)
         self._started: Shared[None] = Shared()
@@ -44,9 +50,14 @@ class RegistryService(Service):
         self._handler: TwistedHandler | None = None
 
     def startService(self) -> None:
-        """Begin to start the registry; `whenStarted` tells when it runs."""
+        """Begin to start the registry; `whenStarted` tells when it runs.
+
+        Raises:
+            NotStarted: its registry has been stopped, and it has no function that makes another.
+        """
+        self._renew()
         super().startService()
-        self._handler = bridge()
+        self._handler = self._handler or bridge()
         self._starting = Deferred.fromCoroutine(self._start()).addErrback(self._failed).addCallback(self._tell)
 
     def stopService(self) -> Deferred[None]:
@@ -55,7 +66,11 @@ class RegistryService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     def whenStarted(self) -> Deferred[None]:
-        """Wait until the registry runs, and takes registrations; fails as it does."""
+        """Wait until the registry runs, and takes registrations; fails as it does.
+
+        Fails with:
+            CancelledError: the service was stopped before. Where nobody handles that, it is not logged.
+        """
         return self._started.wait()
 
     def startFailed(self, failure: Failure) -> None:
@@ -78,13 +93,24 @@ class RegistryService(Service):
             waiting = "the skyhooks registry cannot start without its store ({error}); again in {seconds:.0f} s"
             log.critical(waiting, error=error, seconds=retry_seconds)
             return False
+        self._has_run = True
         return True
+
+    def _renew(self) -> None:
+        """Make ready for one more start."""
+        if self._has_run:
+            if self._make is None:
+                again = "give RegistryService a function that makes a registry, to start it again"
+                raise NotStarted("the registry of this service has been stopped", again)
+            self.registry, self._has_run = self._make(), False
+        if self._started.fired:
+            self._started, self._failure = Shared(), None
 
     async def _stop(self) -> None:
         self._starting.cancel()
         await self._starting
         await self.registry.stop(self._drain_seconds)
-        if self._handler is not None:
+        if self._handler is not None and not self.running:
             unbridge(self._handler)
             self._handler = None
 
