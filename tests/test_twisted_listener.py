@@ -7,6 +7,7 @@ import ssl
 import threading
 
 import pytest
+from twisted.logger import formatEvent, globalLogPublisher
 
 import reactor_thread
 from certificates import Certificate
@@ -206,3 +207,21 @@ def test_dispatch_that_blocks_delays_no_answer_over_tls(certificate, trust):
         assert read_answer(tls)[0] == 200
         answered.set()
     assert waited == [True]
+
+
+@pytest.mark.parametrize("over", ["tcp", "tls"])
+def test_of_a_listener_twisted_logs_where_it_listens_and_its_end(certificate, over):
+    said = []
+
+    def observe(event):
+        said.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    served = Served(certfile=certificate.path if over == "tls" else None)
+    served.start()
+    port = served.listener.port
+    served.connect().close()
+    served.close()
+    globalLogPublisher.removeObserver(observe)
+    name = "The skyhooks listener" + " (TLS)" * (over == "tls")
+    assert said == [f"{name} starting on {port}", f"(TCP Port {port} Closed)"]

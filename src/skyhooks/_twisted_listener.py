@@ -62,8 +62,7 @@ class Listener:
         endpoint: Any = kind(self.reactor, port, BACKLOG, host)
         if self._tls is not None:
             endpoint = wrapServerTLS(cast("Any", self._tls), endpoint, cast("Any", self.reactor))
-        factory = Factory.forProtocol(partial(_Inbound, self))
-        factory.noisy = False
+        factory = _Inbounds.forProtocol(partial(_Inbound, self))
         try:
             self._listening = listening = await inside(endpoint.listen(factory))
         except CannotListenError as error:
@@ -120,6 +119,15 @@ class Listener:
             if connection.shakes_hands_since <= now - HEAD_SECONDS:
                 connection.abort()
         self._sweeper = self.reactor.callLater(SWEEP_SECONDS, self._sweep)
+
+
+class _Inbounds(Factory):
+    """Makes connections; of it, Twisted logs where it listens."""
+
+    noisy = False
+
+    def logPrefix(self) -> str:
+        return "The skyhooks listener"
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)

@@ -62,7 +62,10 @@ class Submission:
 
 
 class Notifier:
-    """Brings results to whoever waits for them, from Twisted code. `client` may be a `treq.client.HTTPClient`."""
+    """Brings results to whoever waits for them, from Twisted code.
+
+    `client` may be a `treq.client.HTTPClient`; give its agent a persistent `HTTPConnectionPool`, see `Registry`.
+    """
 
     def __init__(
         self,

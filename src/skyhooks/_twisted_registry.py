@@ -48,8 +48,10 @@ class Registry:
 
     By default it opens its own listener, beside whatever else the process serves. With `url=` mount `WebhookResource` in
     your site instead, and start the registry once the site listens. `client` may be a `treq.client.HTTPClient`; the
-    default client is faster, and connects to the very address that the URL policy has checked. `RegistryService` starts
-    and stops it with `twistd`.
+    default client is faster, logs nothing of its connections, and connects to the very address that the URL policy has
+    checked. Make yours as `HTTPClient(Agent(reactor, pool=HTTPConnectionPool(reactor)))`: an agent without such a pool
+    connects anew for each request, and Twisted logs the start and the stop of a factory each time. `RegistryService`
+    starts and stops a registry with `twistd`.
 
     A callback's Deferred or coroutine is handled here: what it fails with goes to `on_error`, `stop` waits for it. What
     is to be told besides goes to stdlib's logger `skyhooks`; `RegistryService` brings that to twisted.logger.
