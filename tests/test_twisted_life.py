@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from uuid import uuid4
 
 import pytest
@@ -293,6 +294,33 @@ async def test_a_stop_of_a_start_that_failed_does_not_stand_for_that_of_the_next
     await registry.start()
     await registry.stop()
     assert await in_thread(open_store(store).instances) == []
+
+
+@on_reactor
+async def test_a_start_that_is_cancelled_amid_its_join_leaves_no_instance(store):
+    joining, other = threading.Event(), open_store(store)
+    inner = open_store(store)
+
+    class Slow:
+        """A store that joins, and takes its time to say so."""
+
+        def join(self, *args):
+            joined = inner.join(*args)
+            joining.set()
+            time.sleep(0.1)
+            return joined
+
+        def __getattr__(self, name):
+            return getattr(inner, name)
+
+    starting = Registry(Slow()).start()
+    await until(joining.is_set)
+    assert len(await in_thread(other.instances)) == 1
+    starting.cancel()
+    with pytest.raises(CancelledError):
+        await starting
+    assert await in_thread(other.instances) == []
+    other.close()
 
 
 @on_reactor
