@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
@@ -10,6 +12,7 @@ from tornado.web import Application
 
 from adapters import AsyncioAdapter
 from skyhooks.testing import AdapterConformance
+from skyhooks.testing.adapter.base import SECONDS
 from skyhooks.tornado import Notifier, Registry, WebhookHandler
 
 
@@ -24,7 +27,14 @@ class TornadoAdapter(AsyncioAdapter):
     async def close(self):
         await super().close()
         for client in self.clients:
+            await asyncio.wait_for(_idle(client), SECONDS)
             client.close()
+
+
+async def _idle(client):
+    """Wait until it has ended what was cancelled as well: Tornado leaves that request to its own timeout."""
+    while client.active:
+        await asyncio.sleep(0.01)
 
 
 class WithAsyncHTTPClient(TornadoAdapter):
