@@ -33,7 +33,7 @@ class TornadoAdapter(AsyncioAdapter):
 
 async def _idle(client):
     """Wait until it has ended what was cancelled as well: Tornado leaves that request to its own timeout."""
-    while client.active:
+    while client.active:  # noqa: ASYNC110  # Tornado tells nobody
         await asyncio.sleep(0.01)
 
 
