@@ -123,7 +123,8 @@ def test_what_is_told_of_a_notification(browser, deployment, transport):
     if transport == "events":
         assert shown["event"] == "message"
     else:
-        assert (shown["id"], shown["key"], shown["replayed"]) == ("task-17", "account=42", False)
+        assert (shown["id"], shown["key"]) == ("task-17", "account=42")
+        assert transport == "poll" or not shown["replayed"]  # between two polls the log is where it waits
         assert tab.run("Math.abs(Date.now() - tab.shown[0].sentAt) < 60_000")
 
 
