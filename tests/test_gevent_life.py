@@ -12,11 +12,13 @@ import pytest
 import requests
 from gevent import Greenlet
 from gevent.event import Event
+from gevent.exceptions import InvalidThreadUseError
 from gevent.threadpool import ThreadPool
 
 from certificates import Certificate
 from peers import SECONDS, Peer
 from skyhooks import NotStarted
+from skyhooks._gevent_operations import THREADS, Operations
 from skyhooks._stores import open_store
 from skyhooks._values import Outcome
 from skyhooks.gevent import Notifier, Registry
@@ -190,3 +192,28 @@ def test_handshake_that_stalls_is_closed_and_holds_up_nobody(store_url, tmp_path
         with gevent.socket.create_connection(("127.0.0.1", port), SECONDS) as stalled:
             assert notifier.notify(KEY, 1).reached == 1
             assert stalled.recv(1) == b""
+
+
+def test_a_registry_is_told_from_another_thread_s_and_goes_on_unharmed(store_url):
+    pool = ThreadPool(1)
+    with Registry(store_url) as registry:
+        for _ in range(6):
+            for verb in (lambda: registry.cursor(KEY), lambda: registry.register(KEY, print), registry.stop):
+                with pytest.raises(NotStarted, match="another thread's hub"):
+                    pool.spawn(verb).get(SECONDS)
+        heard = Event()
+        registry.register(KEY, lambda _: heard.set())
+        assert registry.notify(KEY, 1).reached == 1
+        assert heard.wait(SECONDS)
+    pool.kill()
+
+
+def test_a_turn_at_the_store_that_cannot_begin_is_given_back(store_url):
+    operations, pool = Operations(open_store(store_url)), ThreadPool(1)
+    operations.call(print)
+    for _ in range(THREADS + 1):
+        with pytest.raises(InvalidThreadUseError):
+            pool.spawn(operations.call, print).get(SECONDS)
+    assert operations.call(lambda: 42) == 42
+    operations.close()
+    pool.kill()

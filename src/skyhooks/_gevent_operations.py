@@ -64,9 +64,13 @@ class Operations:
         # The pool has turns of its own, but no limit to how long they are waited for.
         if not self._turns.take(max(0.0, deadline - time.monotonic())):
             raise _too_long()
-        if self._pool is None:
-            self._pool = ThreadPool(THREADS)
-        work: AsyncResult[Ended[T]] = self._pool.spawn(Ended, function, *args)
+        try:
+            if self._pool is None:
+                self._pool = ThreadPool(THREADS)
+            work: AsyncResult[Ended[T]] = self._pool.spawn(Ended, function, *args)
+        except BaseException:  # no thread is left, or this one is not the hub's
+            self._turns.give_back()
+            raise
         work.rawlink(lambda _: self._turns.give_back())
         return work
 

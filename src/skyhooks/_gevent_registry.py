@@ -29,6 +29,7 @@ from ._tls import server_context
 from ._urls import UrlPolicy
 from ._values import Receipt
 from .abc import Callback, GapCallback, Store
+from .exceptions import NotStarted
 
 if TYPE_CHECKING:
     import requests
@@ -94,6 +95,7 @@ class Registry:
         self._world = _World(on_error, client)
         self._life = Life(self._settings, self._world)
         self._stopping: Greenlet[..., Ended[None]] | None = None
+        self._hub: object = None
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -107,6 +109,9 @@ class Registry:
             StoreUnavailable, StoreCorrupt: of the store.
             NotStarted: gevent has not patched this process.
         """
+        if not self._life.begun:
+            self._hub = gevent.get_hub()
+            self._stopping = None  # of a start that failed
         run(self._life.start())
 
     def stop(self, drain_seconds: float = 10) -> None:
@@ -117,7 +122,7 @@ class Registry:
         """
         if not self._life.begun:
             return
-        self._life.core.check_process()  # in a child, to close what is shared would make the parent deaf
+        self._here()  # in a child, to close what is shared would make the parent deaf
         self._world.outlet.disown(gevent.getcurrent())  # a callback that stops the registry is not waited for
         if self._stopping is None:
             self._stopping = gevent.spawn(Ended, lambda: run(self._life.stop(drain_seconds)))
@@ -160,16 +165,16 @@ class Registry:
             InvalidKey, InvalidCursor: nothing was touched.
             StoreUnavailable: within 3 s; nothing is registered.
         """
-        return run(self._life.core.register(keys, callback, since=since, on_gap=on_gap))
+        return run(self._here().register(keys, callback, since=since, on_gap=on_gap))
 
     def unregister(self, registration: Registration) -> None:
         """End a registration: no call starts from now on. Twice is fine; store trouble is repaired in the background."""
-        run(self._life.core.unregister(registration))
+        run(self._here().unregister(registration))
 
     def subscribe(self, keys: Keys, *, since: str | None = None, max_pending: int = 256) -> Subscription:
         """Read what a registration would be called with: `with` it, then iterate."""
         check_positive(max_pending=max_pending)
-        return Subscription(self._life.core, keys, since, max_pending)
+        return Subscription(self._here(), keys, since, max_pending)
 
     def cursor(self, keys: Keys) -> str:
         """Return where these keys are now: take it before a job is started, and hand it to whoever will wait.
@@ -177,7 +182,7 @@ class Registry:
         Raises:
             StoreUnavailable: within 3 s.
         """
-        return run(self._life.core.cursor(keys))
+        return run(self._here().cursor(keys))
 
     def notify(
         self,
@@ -189,8 +194,22 @@ class Registry:
         timeout_seconds: float | None = None,
     ) -> Receipt:
         """Publish from this process; see `Notifier.notify`."""
+        self._here()
         notifying = self._life.notify(keys, data, id=id, ephemeral=ephemeral, timeout_seconds=timeout_seconds)
         return run(notifying)
+
+    def _here(self) -> RegistryCore:
+        """Return the core, to who may use it.
+
+        Raises:
+            NotStarted: there is none yet, or it belongs to another thread; nothing was touched.
+            ForkedRegistry: it is the parent's.
+        """
+        core = self._life.core
+        core.check_process()
+        if gevent.get_hub() is not self._hub:
+            raise NotStarted("this registry belongs to another thread's hub", "use it in the thread that started it")
+        return core
 
     # -- what a mounted handler calls -------------------------------------------------------------
 
