@@ -16,10 +16,15 @@ def server_context(certfile: str | None, keyfile: str | None) -> ssl.SSLContext 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(certfile, keyfile)
-    except (OSError, ssl.SSLError) as error:
+        context.load_cert_chain(certfile, keyfile, password=_no_password)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
         raise ValueError(f"certfile={certfile!r}, keyfile={keyfile!r} cannot be loaded: {error}") from error
     return context
+
+
+def _no_password() -> str:
+    # OpenSSL would ask for it on the terminal, and block the loop.
+    raise ValueError("the key is encrypted; give one that is not, readable for this process only")
 
 
 def client_context(cafile: str | None) -> ssl.SSLContext:
