@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from commands import LIMIT_SECONDS, begin, environment, lines, run, words
+from instances import Heard, Instances
 from skyhooks import Notifier
 
 SECRET = "whsec_" + "c2t5" * 8
@@ -402,3 +403,21 @@ def in_terminal(*arguments, **env):
             shown += part
     assert process.wait(LIMIT_SECONDS) == 0
     return shown.decode()
+
+
+def test_notify_rings_over_tls_whom_a_private_authority_has_signed(tmp_path, certificate):
+    store = f"sqlite:///{tmp_path}/tls.db"
+    with Instances(store) as instances:
+        heard = Heard()
+        instances.start(heard, certfile=certificate, cafile=certificate)
+        refused = run("notify", "account=42", "--data", "1", "--store", store)
+        reached = run("notify", "account=42", "--data", "2", "--cafile", certificate, "--store", store)
+        assert (refused.returncode, reached.returncode) == (1, 0)
+        assert "certificate" in refused.stdout
+        assert 2 in heard.wait_for(1)
+
+
+def test_a_cafile_that_cannot_be_read_is_bad_input(tmp_path):
+    done = run("notify", "account=42", "--cafile", tmp_path / "missing.pem", "--store", f"sqlite:///{tmp_path}/a.db")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--cafile" in done.stderr

@@ -12,6 +12,7 @@ from .._json import decode_strict
 from .._keys import canonical_keys
 from .._settings import SECRET_VARIABLE, secrets_from
 from .._stores import DEFAULT_URL, open_store
+from .._tls import client_context
 from ..abc import Store
 from ..exceptions import StoreUnavailable
 from .exits import BadInput
@@ -61,6 +62,20 @@ def _bytes(word: str) -> bytes:
     if word.startswith("@"):
         return _file("--data", word[1:])
     return os.fsencode(word)
+
+
+def check_cafile(options: argparse.Namespace) -> str | None:
+    """Return `--cafile`, if certificates can be read from it.
+
+    Raises:
+        BadInput: they cannot.
+    """
+    cafile: str | None = options.cafile
+    try:
+        client_context(cafile)
+    except ValueError as error:
+        raise BadInput(f"--cafile: {error}") from None
+    return cafile
 
 
 def read_secret(options: argparse.Namespace) -> list[str] | None:

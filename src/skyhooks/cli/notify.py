@@ -7,7 +7,7 @@ import argparse
 from .._values import Delivery, Outcome, Receipt
 from ..blocking import Notifier
 from .exits import Exit
-from .inputs import make_store, read_data, read_keys, read_secret
+from .inputs import check_cafile, make_store, read_data, read_keys, read_secret
 from .output import print_line, print_table, style
 
 DEFAULT_SECONDS = 10.0
@@ -17,7 +17,8 @@ def run(options: argparse.Namespace) -> Exit:
     """Do what the words say; `NO` if nobody listened, or somebody could not be told."""
     keys = read_keys(options.keys)
     data = read_data(options.data)
-    with Notifier(make_store(options), secret=read_secret(options)) as notifier:
+    cafile = check_cafile(options)
+    with Notifier(make_store(options), secret=read_secret(options), cafile=cafile) as notifier:
         receipt = notifier.notify(
             keys,
             data,

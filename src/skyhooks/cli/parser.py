@@ -154,6 +154,11 @@ examples:
     parser.add_argument(
         "--timeout", type=_seconds, metavar="SECONDS", help="how long to try those who do not answer (default: 10)"
     )
+    parser.add_argument(
+        "--cafile",
+        metavar="PATH",
+        help="who has signed the processes' certificates, in PEM, where the system does not know",
+    )
     _add_common(parser, secret=True, json="print the receipt as a line of JSON")
     parser.set_defaults(module=".notify")
 
