@@ -7,14 +7,16 @@ from gevent import monkey
 monkey.patch_all()
 
 import contextlib
+import signal
 import sys
 from collections.abc import Iterator
+from itertools import chain
 
 import gevent
-from flask import Flask, Response, request
+from flask import Flask, Response, abort, request
 from gevent.pywsgi import WSGIServer
 
-from skyhooks import Gap, Notification
+from skyhooks import Gap, InvalidCursor, Notification
 from skyhooks.gevent import Registry
 
 PAGE = """<!doctype html><title>skyhooks on gevent</title><pre id="log">waiting…\n</pre><script>
@@ -36,18 +38,26 @@ def page(account: int) -> str:
 
 @app.get("/events/<int:account>")
 def events(account: int) -> Response:
-    since = request.headers.get("last-event-id") or request.args.get("since")
-    return Response(read(account, since), mimetype="text/event-stream", headers={"cache-control": "no-store"})
+    since = request.headers.get("last-event-id") or request.args.get("since") or None
+    events = read(account, since)
+    try:
+        first = next(events)
+    except InvalidCursor:
+        abort(400)
+    return Response(chain([first], events), mimetype="text/event-stream", headers={"cache-control": "no-store"})
 
 
 def read(account: int, since: str | None) -> Iterator[str]:
     with registry.subscribe({"account": account}, since=since) as stream:
         yield ": connected\n\n"
         while True:
+            quiet = gevent.Timeout(COMMENT_SECONDS)
             try:
-                with gevent.Timeout(COMMENT_SECONDS):
+                with quiet:
                     item = next(stream)
-            except gevent.Timeout:
+            except gevent.Timeout as timeout:
+                if timeout is not quiet:
+                    raise
                 yield ": still here\n\n"  # which is how pywsgi notices that the browser is not
             except StopIteration:
                 return
@@ -62,9 +72,12 @@ def as_event(item: Notification | Gap) -> str:
 
 
 def main(port: int) -> None:
+    server = WSGIServer(("127.0.0.1", port), app, log=None)
+    gevent.signal_handler(signal.SIGTERM, server.stop, 1)
     with contextlib.suppress(KeyboardInterrupt), registry:
+        server.start()
         print(f"http://127.0.0.1:{port}/42", flush=True)
-        WSGIServer(("127.0.0.1", port), app, log=None).serve_forever()
+        server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from twisted.internet import endpoints
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import react
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.server import Site
 
-from skyhooks import Gap
+from skyhooks import Gap, InvalidCursor
 from skyhooks.twisted import Registry
 
 PAGE = """<!doctype html><title>skyhooks on Twisted</title><pre id="log">waiting…\n</pre><script>
@@ -41,7 +42,7 @@ class Service:
         request.setHeader("cache-control", "no-store")
         reading = Deferred.fromCoroutine(self.read(request, account))
         request.notifyFinish().addErrback(lambda _: reading.cancel())
-        return reading.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        return reading.addErrback(ended, request)
 
     async def read(self, request: IRequest, account: int) -> None:
         since = request.getHeader("last-event-id") or request.args.get(b"since", [b""])[0].decode() or None
@@ -52,6 +53,12 @@ class Service:
                     request.write(f"event: gap\nid: {item.cursor}\ndata: {item.reason}\n\n".encode())
                 else:
                     request.write(f"id: {item.cursor}\ndata: {item.raw.decode()}\n\n".encode())
+
+
+def ended(failure: Failure, request: IRequest) -> bytes:
+    if failure.trap(CancelledError, InvalidCursor) is InvalidCursor:
+        request.setResponseCode(400)
+    return b""
 
 
 async def main(reactor: IReactorCore, port: int) -> None:

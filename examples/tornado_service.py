@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, RequestHandler
 
-from skyhooks import Gap
+from skyhooks import Gap, InvalidCursor
 from skyhooks.tornado import Registry
 
 PAGE = """<!doctype html><title>skyhooks on Tornado</title><pre id="log">waiting…\n</pre><script>
@@ -37,11 +38,15 @@ class Events(RequestHandler):
         self.set_header("content-type", "text/event-stream")
         self.set_header("cache-control", "no-store")
         self.reading = asyncio.ensure_future(self.read(account))
-        with contextlib.suppress(asyncio.CancelledError, StreamClosedError):
+        try:
             await self.reading
+        except InvalidCursor:
+            self.send_error(400)
+        except (asyncio.CancelledError, StreamClosedError):
+            return  # the browser has gone
 
     async def read(self, account: str) -> None:
-        since = self.request.headers.get("last-event-id") or self.get_argument("since", None)
+        since = self.request.headers.get("last-event-id") or self.get_argument("since", "") or None
         async with self.registry.subscribe({"account": account}, since=since) as stream:
             await self.flush()
             async for item in stream:
@@ -60,8 +65,10 @@ async def main(port: int) -> None:
         given = {"registry": registry}
         application = Application([("/([0-9]+)", Page, given), ("/events/([0-9]+)", Events, given)])
         application.listen(port, "127.0.0.1")
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
         print(f"http://127.0.0.1:{port}/42", flush=True)
-        await asyncio.Event().wait()
+        await ended.wait()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -51,9 +52,9 @@ class Service:
         self._process.kill()
         self._process.communicate()
 
-    def interrupt(self):
-        """End it as Ctrl-C does; return what it complains of."""
-        self._process.send_signal(signal.SIGINT)
+    def end(self, number):
+        """End it by a signal; return what it complains of."""
+        self._process.send_signal(number)
         return self._process.communicate(timeout=SECONDS)[1]
 
 
@@ -138,16 +139,26 @@ def test_a_browser_goes_from_one_service_to_another_and_misses_nothing(run, job,
         assert [page.read() for page in pages] == ["while nobody was connected"] * len(pages)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("script", SERVICES)
-def test_a_service_that_is_interrupted_leaves_and_complains_of_nothing(script, tmp_path):
+def test_a_service_that_is_ended_leaves_and_complains_of_nothing(script, number, tmp_path):
     with Service(script, tmp_path) as service, Notifier(f"sqlite:///{tmp_path}/skyhooks.db") as notifier:
         with Page(service.address) as page:
             page.connect()
             until(lambda: notifier.interest({"account": 42}))
-            complaints = service.interrupt()
+            complaints = service.end(number)
         assert "Traceback" not in complaints
         assert "Error" not in complaints
         assert notifier.interest({"account": 42}) == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_cursor_that_is_none_is_refused_and_none_at_all_means_from_now(run, service):
+    address = run(service)
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(f"{address}/events/42?since=nonsense", timeout=SECONDS)
+    with urllib.request.urlopen(f"{address}/events/42?since=", timeout=SECONDS) as answer:
+        assert answer.status == 200
 
 
 def test_a_job_that_is_run_twice_is_one_result(run, job, tmp_path):
