@@ -64,7 +64,7 @@ class TlsTests(AdapterTests):
         self, adapter: Adapter, certificate: str, store: Store
     ) -> None:
         _needs_own_client(adapter)
-        with pytest.raises(UrlUnreachable, match="certificate.*cafile="):
+        with pytest.raises(UrlUnreachable, match=r"certificate.*cafile="):
             await adapter.started(certfile=certificate, **LISTEN)
         assert not await adapter.in_thread(store.instances)
         assert not (await adapter.in_thread(store.targets, [NAME]))[NAME]
