@@ -81,7 +81,7 @@ def test_what_makes_no_sense_is_said_before_anything_is_touched(url, problem):
     ],
 )
 def test_mgo_no_complaint_shows_a_password(url):
-    with pytest.raises(ValueError, match="escape user name and password") as caught:
+    with pytest.raises(ValueError, match="this is no MongoDB URL") as caught:
         MongoDBStore(url)
     assert PASSWORD not in str(caught.value)
     assert caught.value.__suppress_context__
@@ -133,3 +133,9 @@ def test_a_server_elsewhere_is_reached_from_an_address_of_this_machine():
     if elsewhere is None:
         pytest.skip("this machine has no route to anywhere")
     assert address_towards([(elsewhere, 1)]) == elsewhere
+
+
+def test_a_mistyped_option_is_named_beside_credentials_which_are_not():
+    with pytest.raises(ValueError, match="Unknown option: authsorce") as caught:
+        MongoDBStore("mongodb://me:hunter2@db1/x?authSorce=admin")
+    assert "hunter2" not in str(caught.value)

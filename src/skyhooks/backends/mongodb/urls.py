@@ -19,6 +19,9 @@ _MOST = {"keep_bytes": 10_000_000, "dedupe_ids": 10_000}
 """A key's document has to stay below MongoDB's 16 MB."""
 
 
+_UNREADABLE = (PyMongoError, ValueError, TypeError, OSError)
+
+
 class Address(msgspec.Struct, frozen=True):
     """Where a store is; only `shown` and `database` may appear in messages."""
 
@@ -62,15 +65,29 @@ def _check(parts: SplitResult, scheme: str, options: list[str]) -> dict[str, Any
         options = [one for one in options if _name(one).lower() not in _SRV_OPTIONS]
     if parts.fragment:
         raise ValueError("a # in a MongoDB URL is written %23")
+    rest = f"{parts.path or '/'}{_query(options)}"
     try:
-        given = parse_uri(f"mongodb://{parts.netloc}{parts.path or '/'}{_query(options)}")
-    except (PyMongoError, ValueError, TypeError, OSError) as error:
-        # PyMongo's messages quote the URL, and a password that was not escaped may be anywhere in it.
-        problem = "escape user name and password (%40 for @, %2F for /)" if "@" in _whole(parts) else error
+        given = parse_uri(f"mongodb://{parts.netloc}{rest}")
+    except _UNREADABLE as error:
+        problem = _problem(parts, rest) if "@" in _whole(parts) else error
         raise ValueError(f"this is no MongoDB URL: {problem}; write mongodb://host1,host2/database") from None
     if given["collection"]:
         raise ValueError("the path of a MongoDB URL is the name of a database, without a dot")
     return given
+
+
+def _problem(parts: SplitResult, rest: str) -> object:
+    """Say what is wrong with a URL that has credentials.
+
+    PyMongo's messages quote the URL, and a password that was not escaped may be anywhere in it. With one @, before the
+    hosts, it is before that, and the rest can be read without it.
+    """
+    if parts.netloc.count("@") == _whole(parts).count("@") == 1:
+        try:
+            parse_uri(f"mongodb://{parts.netloc.rpartition('@')[2]}{rest}")
+        except _UNREADABLE as error:
+            return error
+    return "escape user name and password (%40 for @, %2F for /)"
 
 
 def _check_srv(parts: SplitResult) -> None:
