@@ -351,7 +351,7 @@ def test_a_tab_that_was_hidden_for_long_does_not_trust_its_connection(browser, d
         show(tab, hidden="true")
         tab.page.clock.run_for(1_000 * hidden_seconds)
         show(tab, hidden="false")
-        assert tab.states == before + states
+        assert tab.states[len(before) :][:1] == states  # it may be open again by now
 
 
 def show(tab, hidden):
