@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from benchmarks.harness import Case, Goal, interleave, report
-from skyhooks._asyncio import Registry
-from skyhooks._asyncio_notifier import Notifier
+from skyhooks._asyncio.notifier import Notifier
+from skyhooks._asyncio.registry import Registry
 from skyhooks._stores import open_store
 from skyhooks._values import Instance
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from benchmarks.counting import order, serve_until_parent_ends
-from skyhooks._asyncio import Registry
+from skyhooks._asyncio.registry import Registry
 
 
 async def main() -> None:

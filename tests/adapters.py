@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from skyhooks import Notifier
-from skyhooks._asyncio import Registry
-from skyhooks._asyncio_notifier import Notifier as AsyncioNotifier
+from skyhooks._asyncio.notifier import Notifier as AsyncioNotifier
+from skyhooks._asyncio.registry import Registry
 from skyhooks.testing import Adapter
 
 BODY_SECONDS = 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from skyhooks._asyncio import Registry
+from skyhooks._asyncio.registry import Registry
 from skyhooks.testing.adapter.base import KEY, SECONDS
 
 

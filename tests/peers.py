@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from skyhooks._asyncio_io import Listener
+from skyhooks._asyncio.io import Listener
 from skyhooks._http import Response
 
 SECONDS = 10.0

@@ -11,7 +11,7 @@ import pytest
 from client_conformance import ClientConformance, post
 from listener_conformance import ListenerConformance
 from peers import OK, SECONDS, Peer, Served, answering, is_closed
-from skyhooks._asyncio_io import Client
+from skyhooks._asyncio.io import Client
 from skyhooks._urls import UrlPolicy
 from skyhooks._values import Fault
 

@@ -9,8 +9,8 @@ import pytest
 
 from skyhooks import Notifier as BlockingNotifier
 from skyhooks import NotStarted
-from skyhooks._asyncio import Registry
-from skyhooks._asyncio_notifier import Notifier
+from skyhooks._asyncio.notifier import Notifier
+from skyhooks._asyncio.registry import Registry
 from skyhooks._stores import open_store
 
 LIMIT_SECONDS = 20.0

@@ -10,12 +10,13 @@ import msgspec
 import pytest
 
 from skyhooks import Gap, InvalidCursor, InvalidKey, NotStarted, StoreUnavailable
-from skyhooks._asyncio import Registry
-from skyhooks._bridge import BridgeOptions, Refused, bridge_options, cors_headers, is_foreign, refusal_of, since_of
-from skyhooks._bridge_events import COMMENT, PIECE_BYTES, encode_event, encode_fields, event_stream, join_pieces
-from skyhooks._bridge_feed import open_feed
-from skyhooks._bridge_messages import Close, close_of, encode_message, message_stream, read_first
-from skyhooks._bridge_poll import MAX_POLL_SECONDS, POLL_SECONDS, poll, poll_seconds
+from skyhooks._asyncio.registry import Registry
+from skyhooks._bridge.events import COMMENT, PIECE_BYTES, encode_event, encode_fields, event_stream, join_pieces
+from skyhooks._bridge.feed import open_feed
+from skyhooks._bridge.messages import Close, close_of, encode_message, message_stream, read_first
+from skyhooks._bridge.options import BridgeOptions, bridge_options, cors_headers, is_foreign, since_of
+from skyhooks._bridge.poll import MAX_POLL_SECONDS, POLL_SECONDS, poll, poll_seconds
+from skyhooks._bridge.refusals import Refused, refusal_of
 from skyhooks._cursor import decode_cursor, encode_cursor, key_hash
 from skyhooks._notification import Notification
 from skyhooks._values import Position

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from skyhooks._asyncio import Registry
-from skyhooks._bridge import BridgeOptions, cors_headers
-from skyhooks._bridge_events import event_stream
+from skyhooks._asyncio.registry import Registry
+from skyhooks._bridge.events import event_stream
+from skyhooks._bridge.options import BridgeOptions, cors_headers
 
 KEYS = {"account": 42}
 

@@ -7,9 +7,10 @@ import tracemalloc
 
 import pytest
 
-from skyhooks._bridge import MAX_MESSAGE_BYTES, NO_UPGRADE, Refused
-from skyhooks._bridge_messages import Close
-from skyhooks._bridge_socket import BAD_VERSION, SocketWire, judge_upgrade, shake_hands
+from skyhooks._bridge.messages import Close
+from skyhooks._bridge.options import MAX_MESSAGE_BYTES
+from skyhooks._bridge.refusals import NO_UPGRADE, Refused
+from skyhooks._bridge.socket import BAD_VERSION, SocketWire, judge_upgrade, shake_hands
 from skyhooks.testing.bridge.sockets import BINARY, CLOSE, PING, PONG, TEXT
 
 ASKED = {

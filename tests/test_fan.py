@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from skyhooks._fan import WINDOW, Fan
-from skyhooks._sockets import SocketClient
 from skyhooks._urls import UrlPolicy
 from skyhooks._values import Post
+from skyhooks.blocking._fan import WINDOW, Fan
+from skyhooks.blocking._sockets import SocketClient
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 LIMIT_SECONDS = 10.0

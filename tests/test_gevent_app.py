@@ -17,9 +17,9 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from listener_conformance import PLAIN, REFUSED
 from peers import SECONDS, is_closed, read_answer
 from skyhooks._driver import run
-from skyhooks._gevent_listener import Listener
 from skyhooks._http import Response
 from skyhooks.gevent import Notifier, Registry, StrictWSGIHandler, WebhookApp
+from skyhooks.gevent._listener import Listener
 
 KEY = {"account": 42}
 CHUNKED = PLAIN.replace(b"content-length: 2", b"transfer-encoding: chunked")[:-2]

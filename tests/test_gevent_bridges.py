@@ -14,8 +14,7 @@ from werkzeug.exceptions import abort
 
 from gevent_bridges import GeventBridges
 from processes import HERE, SECONDS, free_port
-from skyhooks import _gevent_socket
-from skyhooks.gevent import EventSource, Notifier, WebSocket
+from skyhooks.gevent import EventSource, Notifier, WebSocket, _socket
 from skyhooks.testing import BridgeConformance
 from skyhooks.testing.bridge.base import KEY, BridgeTests, each_transport
 from skyhooks.testing.bridge.clients import Ended, get, open_browser
@@ -98,7 +97,7 @@ class TestInGevent(BridgeTests):
             yield b"{}"
             raise LookupError
 
-        monkeypatch.setattr(_gevent_socket, "message_stream", fail)
+        monkeypatch.setattr(_socket, "message_stream", fail)
         url = await adapter.serve(await adapter.started(), "socket", keys=adapter.allows(KEY))
         async with self.tab(adapter, url, "socket", hello=False) as tab:
             tab.browser.receive()
@@ -107,7 +106,7 @@ class TestInGevent(BridgeTests):
         assert "LookupError" in caplog.text
 
     async def test_a_first_message_is_not_waited_for_for_ever(self, adapter, monkeypatch):
-        monkeypatch.setattr(_gevent_socket, "FIRST_MESSAGE_SECONDS", 0.1)
+        monkeypatch.setattr(_socket, "FIRST_MESSAGE_SECONDS", 0.1)
         _, _, url = await self.mounted(adapter, "socket")
         async with self.tab(adapter, url, "socket", "", hello=False) as tab:
             assert await adapter.in_thread(tab.browser.ended) == 1008

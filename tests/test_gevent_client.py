@@ -11,9 +11,9 @@ from gevent.event import Event
 
 from client_conformance import ClientConformance, post
 from peers import OK, SECONDS, Peer, answering, is_closed, read_request
-from skyhooks._gevent_client import Client
 from skyhooks._urls import UrlPolicy
 from skyhooks._values import Fault
+from skyhooks.gevent._client import Client
 
 
 class Spawning:

@@ -18,10 +18,10 @@ from gevent.threadpool import ThreadPool
 from certificates import Certificate
 from peers import SECONDS, Peer
 from skyhooks import NotStarted
-from skyhooks._gevent_operations import THREADS, Operations
 from skyhooks._stores import open_store
 from skyhooks._values import Outcome
 from skyhooks.gevent import Notifier, Registry
+from skyhooks.gevent._operations import THREADS, Operations
 from skyhooks.testing.adapter.base import plant
 
 KEY = {"account": 42}
@@ -137,7 +137,7 @@ FORKS = """
 from gevent import monkey; monkey.patch_all()
 import gc, os, sys, gevent
 from skyhooks import ForkedRegistry
-from skyhooks._gevent_greenlets import Background
+from skyhooks.gevent._greenlets import Background
 from skyhooks.gevent import Notifier, Registry
 
 KEY = {"account": 42}
@@ -183,7 +183,7 @@ def test_crs_forked_child_may_notify_and_its_parents_registry_is_left_alone(stor
 
 
 def test_handshake_that_stalls_is_closed_and_holds_up_nobody(store_url, tmp_path, monkeypatch):
-    monkeypatch.setattr("skyhooks._gevent_listener.HEAD_SECONDS", 0.3)
+    monkeypatch.setattr("skyhooks.gevent._listener.HEAD_SECONDS", 0.3)
     certificate = Certificate(tmp_path / "localhost.pem").path
     options = {"certfile": certificate, "cafile": certificate}
     with Registry(store_url, **options) as registry, Notifier(store_url, cafile=certificate) as notifier:

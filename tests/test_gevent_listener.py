@@ -10,8 +10,8 @@ import pytest
 from listener_conformance import PLAIN, ListenerConformance
 from peers import SECONDS, is_closed, read_answer
 from skyhooks._driver import run
-from skyhooks._gevent_listener import Listener
 from skyhooks._http import Response
+from skyhooks.gevent._listener import Listener
 
 
 class Served:

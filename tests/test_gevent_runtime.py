@@ -14,10 +14,10 @@ from gevent.event import Event
 
 from skyhooks import StoreUnavailable
 from skyhooks._driver import run
-from skyhooks._gevent_operations import Operations
-from skyhooks._gevent_runtime import GeventRuntime
 from skyhooks._stores import open_store
 from skyhooks._values import Instance, Publication
+from skyhooks.gevent._operations import Operations
+from skyhooks.gevent._runtime import GeventRuntime
 
 SECONDS = 10.0
 native_sleep = monkey.get_original("time", "sleep")
@@ -177,7 +177,7 @@ def test_turn_that_comes_to_a_killed_caller_goes_to_the_next(runtime):
 
 
 def test_answer_that_came_while_the_hub_was_busy_is_not_thrown_away(runtime, monkeypatch):
-    monkeypatch.setattr("skyhooks._gevent_operations.STORE_SECONDS", 0.2)
+    monkeypatch.setattr("skyhooks.gevent._operations.STORE_SECONDS", 0.2)
     call = gevent.spawn(run, runtime.call(native_ident))
     gevent.sleep(0)
     native_sleep(0.3)

@@ -604,6 +604,6 @@ def test_interrupt_within_a_callback_is_no_fault_of_the_peer(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skyhooks._http_client._Answers.on_header", interrupted)
+    monkeypatch.setattr("skyhooks._http.client._Answers.on_header", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ask(OK + b"content-length: 0\r\n\r\n")

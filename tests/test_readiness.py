@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from skyhooks._readiness import POLLIN, POLLOUT, ready_descriptors
+from skyhooks.blocking._readiness import POLLIN, POLLOUT, ready_descriptors
 
 
 @pytest.fixture(params=["poll", "select"], autouse=True)

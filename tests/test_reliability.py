@@ -15,7 +15,7 @@ import pytest
 
 from processes import FRAMEWORKS, Job, Web, free_port, run_job, until
 from skyhooks import Notifier, Outcome
-from skyhooks._asyncio import Registry
+from skyhooks._asyncio.registry import Registry
 from skyhooks._stores import open_store
 from skyhooks.testing.adapter.raw import Letter, ask, ephemeral, letter, request_bytes
 

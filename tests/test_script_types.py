@@ -11,7 +11,7 @@ import pytest
 
 import skyhooks
 
-SCRIPT = Path(skyhooks.__file__).with_name("skyhooks.js")
+SCRIPT = Path(skyhooks.__file__).with_name("_bridge") / "skyhooks.js"
 TYPESCRIPT = "typescript@7.0.2"
 USE = """
 import {subscribe} from "./skyhooks.js";

@@ -9,7 +9,7 @@ import pytest
 
 import skyhooks
 from skyhooks import Notifier, UnknownStore, UrlUnreachable
-from skyhooks._asyncio import Registry
+from skyhooks._asyncio.registry import Registry
 from skyhooks._settings import advertised_url, listen_address, registry_settings, secrets_from
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()

@@ -13,9 +13,9 @@ import pytest
 
 from client_conformance import ClientConformance, post
 from peers import OK, SECONDS, Peer, Served, answering, is_closed, read_request
-from skyhooks._sockets import SocketClient, ready
 from skyhooks._urls import UrlPolicy
 from skyhooks._values import Fault
+from skyhooks.blocking._sockets import SocketClient, ready
 
 
 def finish(exchanges):

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from skyhooks import testing
-from skyhooks._asyncio import Registry
-from skyhooks._asyncio_notifier import Notifier
+from skyhooks._asyncio.notifier import Notifier
+from skyhooks._asyncio.registry import Registry
 from skyhooks.testing import in_memory
 
 

@@ -7,12 +7,11 @@ import asyncio
 import pytest
 from tornado.web import HTTPError
 
-from skyhooks import _tornado_socket
 from skyhooks.testing import BridgeConformance
 from skyhooks.testing.bridge.base import KEY, BridgeTests, Distant, data_of
 from skyhooks.testing.bridge.clients import NotOpened, get
 from skyhooks.testing.bridge.crowds import Crowd
-from skyhooks.tornado import EventSource, LongPoll, WebSocket
+from skyhooks.tornado import EventSource, LongPoll, WebSocket, _socket
 from tornado_bridges import TornadoBridges
 
 
@@ -69,7 +68,7 @@ class TestInTornado(BridgeTests):
         assert distant.calls["add_hooks"] == 0
 
     async def test_a_first_message_is_not_waited_for_for_ever(self, adapter, monkeypatch):
-        monkeypatch.setattr(_tornado_socket, "FIRST_MESSAGE_SECONDS", 0.1)
+        monkeypatch.setattr(_socket, "FIRST_MESSAGE_SECONDS", 0.1)
         _, _, url = await self.mounted(adapter, "socket")
         async with self.tab(adapter, url, "socket", "", hello=False) as tab:
             assert await adapter.in_thread(tab.browser.ended) == 1008
@@ -79,7 +78,7 @@ class TestInTornado(BridgeTests):
             yield b'{"type": "hello", "cursor": "c"}'
             raise ZeroDivisionError
 
-        monkeypatch.setattr(_tornado_socket, "message_stream", broken)
+        monkeypatch.setattr(_socket, "message_stream", broken)
         _, _, url = await self.mounted(adapter, "socket")
         async with self.tab(adapter, url, "socket") as tab:
             assert await adapter.in_thread(tab.browser.ended) == 1011

@@ -28,9 +28,9 @@ from hostile import (
     says,
 )
 from skyhooks import UrlPolicy
-from skyhooks._tornado_client import TornadoClient
 from skyhooks._values import Answer, Fault, Post
 from skyhooks.tornado import Notifier, Registry
+from skyhooks.tornado._client import TornadoClient
 
 MIB = 1 << 20
 
@@ -377,7 +377,7 @@ def test_a_target_that_answers_again_is_no_suspect_any_more(monkeypatch):
             server._answer = says(OK)
             await client.post(post_to(server))
             assert not client._suspects
-            monkeypatch.setattr("skyhooks._tornado_client.MAX_SUSPECTS", 1)
+            monkeypatch.setattr("skyhooks.tornado._client.MAX_SUSPECTS", 1)
             for port in (1, 2):
                 client._remember(("http", "a", port, False), hung=True)
             assert client._suspects == {("http", "a", 2, False)}

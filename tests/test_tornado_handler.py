@@ -18,7 +18,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from skyhooks._asyncio_io import Listener
+from skyhooks._asyncio.io import Listener
 from skyhooks._http import Response
 from skyhooks.exceptions import ForkedRegistry, NotStarted
 from skyhooks.tornado import Notifier, Registry, WebhookHandler

@@ -9,11 +9,11 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.web.error import Error
 
-from skyhooks import _twisted_socket
 from skyhooks.testing import BridgeConformance
 from skyhooks.testing.bridge.base import KEY, BridgeTests, Distant, data_of, each_transport
 from skyhooks.testing.bridge.clients import Ended, connect, get
 from skyhooks.testing.bridge.crowds import Crowd
+from skyhooks.twisted import _socket
 from twisted_bridges import BRIDGES, TwistedBridges
 
 NAME = "account=42"
@@ -99,7 +99,7 @@ class TestInTwisted(BridgeTests):
         await adapter.until_store(lambda: distant.calls["remove_hooks"] and not store.targets([NAME])[NAME])
 
     async def test_a_first_message_is_not_waited_for_for_ever(self, adapter, monkeypatch):
-        monkeypatch.setattr(_twisted_socket, "FIRST_MESSAGE_SECONDS", 0.1)
+        monkeypatch.setattr(_socket, "FIRST_MESSAGE_SECONDS", 0.1)
         _, _, url = await self.mounted(adapter, "socket")
         async with self.tab(adapter, url, "socket", "", hello=False) as tab:
             assert await adapter.in_thread(tab.browser.ended) == 1008
@@ -109,7 +109,7 @@ class TestInTwisted(BridgeTests):
             yield b'{"type": "hello", "cursor": "c"}'
             raise ZeroDivisionError
 
-        monkeypatch.setattr(_twisted_socket, "message_stream", broken)
+        monkeypatch.setattr(_socket, "message_stream", broken)
         _, _, url = await self.mounted(adapter, "socket")
         async with self.tab(adapter, url, "socket") as tab:
             assert await adapter.in_thread(tab.browser.ended) == 1011

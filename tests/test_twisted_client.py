@@ -14,12 +14,12 @@ from certificates import Certificate
 from client_conformance import ClientConformance, post, silent
 from peers import OK, SECONDS, Peer, Served, answering, is_closed
 from reactor_thread import reactor
-from skyhooks._twisted_client import Client
-from skyhooks._twisted_deferred import outside
-from skyhooks._twisted_reactor import Turns
-from skyhooks._twisted_tls import ClientTls
 from skyhooks._urls import UrlPolicy
 from skyhooks._values import Fault
+from skyhooks.twisted._client import Client
+from skyhooks.twisted._deferred import outside
+from skyhooks.twisted._reactor import Turns
+from skyhooks.twisted._tls import ClientTls
 
 
 class OnReactor:

@@ -15,10 +15,10 @@ from listener_conformance import PLAIN, ListenerConformance
 from peers import SECONDS, is_closed, read_answer, within
 from reactor_thread import reactor
 from skyhooks._http import Response
-from skyhooks._twisted_deferred import outside
-from skyhooks._twisted_listener import Listener
-from skyhooks._twisted_reactor import Turns
-from skyhooks._twisted_tls import server_options
+from skyhooks.twisted._deferred import outside
+from skyhooks.twisted._listener import Listener
+from skyhooks.twisted._reactor import Turns
+from skyhooks.twisted._tls import server_options
 
 
 class SkippingReactor:

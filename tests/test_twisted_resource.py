@@ -26,8 +26,8 @@ from peers import SECONDS, is_closed, read_answer
 from reactor_thread import reactor
 from skyhooks import ForkedRegistry, NotStarted
 from skyhooks._http import Response
-from skyhooks._twisted_tls import server_options
 from skyhooks.twisted import Notifier, Registry, WebhookResource, harden
+from skyhooks.twisted._tls import server_options
 from test_twisted_listener import Served
 
 LIMIT = 5000

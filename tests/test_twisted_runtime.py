@@ -13,13 +13,13 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import globalLogPublisher
 
-import skyhooks._twisted_runtime
-import skyhooks._twisted_threads
+import skyhooks.twisted._runtime
+import skyhooks.twisted._threads
 from reactor_thread import gather, in_thread, on_reactor, reactor, sleep, until
 from skyhooks import StoreUnavailable
-from skyhooks._twisted_deferred import Cancelled, Shared, inside, outside
-from skyhooks._twisted_reactor import AfterWrites, Turns
-from skyhooks._twisted_runtime import TwistedRuntime
+from skyhooks.twisted._deferred import Cancelled, Shared, inside, outside
+from skyhooks.twisted._reactor import AfterWrites, Turns
+from skyhooks.twisted._runtime import TwistedRuntime
 
 SECONDS = 10.0
 
@@ -95,7 +95,7 @@ def _raise(error):
 
 @on_runtime
 async def test_a_store_that_takes_too_long_is_unavailable(runtime, monkeypatch):
-    monkeypatch.setattr(skyhooks._twisted_threads, "STORE_SECONDS", 0.05)
+    monkeypatch.setattr(skyhooks.twisted._threads, "STORE_SECONDS", 0.05)
     over = threading.Event()
     began = time.monotonic()
     with pytest.raises(StoreUnavailable, match="longer than"):
@@ -106,7 +106,7 @@ async def test_a_store_that_takes_too_long_is_unavailable(runtime, monkeypatch):
 
 @on_runtime
 async def test_four_calls_run_at_once_and_what_is_given_up_while_it_waits_is_not_run(runtime, monkeypatch):
-    monkeypatch.setattr(skyhooks._twisted_threads, "STORE_SECONDS", 0.1)
+    monkeypatch.setattr(skyhooks.twisted._threads, "STORE_SECONDS", 0.1)
     over, ran = threading.Event(), []
     calls = [outside(runtime.call(over.wait, SECONDS)) for _ in range(4)]
     calls.append(outside(runtime.call(ran.append, 1)))
@@ -148,7 +148,7 @@ async def test_a_close_waits_for_the_threads_without_stopping_the_reactor():
 
 @on_runtime
 async def test_an_answer_that_a_busy_reactor_sees_late_is_an_answer(runtime, monkeypatch):
-    monkeypatch.setattr(skyhooks._twisted_threads, "STORE_SECONDS", 0.05)
+    monkeypatch.setattr(skyhooks.twisted._threads, "STORE_SECONDS", 0.05)
     calling = outside(runtime.call(str, 1))
     time.sleep(0.1)  # noqa: ASYNC251  # that is the case
     assert await calling == "1"
@@ -269,7 +269,7 @@ async def test_a_close_cancels_what_runs_and_nothing_begins_after_it():
 
 @on_reactor
 async def test_a_close_waits_a_little_for_what_survives_its_cancellation_and_says_so(monkeypatch):
-    monkeypatch.setattr(skyhooks._twisted_runtime, "CANCEL_SECONDS", 0.2)
+    monkeypatch.setattr(skyhooks.twisted._runtime, "CANCEL_SECONDS", 0.2)
     runtime, events, released = make(store := Store()), [], []
 
     async def stubborn():

@@ -16,14 +16,14 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import LogLevel, STDLibLogObserver, globalLogPublisher
 
 import reactor_thread
-import skyhooks._twisted_service
+import skyhooks.twisted._service
 from reactor_thread import in_thread, on_reactor, until
 from skyhooks import Notifier as BlockingNotifier
 from skyhooks import NotStarted, UrlUnreachable
 from skyhooks._stores import open_store
-from skyhooks._twisted_log import bridge, unbridge
 from skyhooks.testing import Receiver
 from skyhooks.twisted import Notifier, Registry, RegistryService
+from skyhooks.twisted._log import bridge, unbridge
 
 KEY = {"account": 42}
 SECONDS = 30.0
@@ -165,7 +165,7 @@ async def test_a_service_that_was_never_started_can_be_stopped(store):
 
 @on_reactor
 async def test_while_its_store_is_away_it_keeps_trying_and_says_so(tmp_path, events, monkeypatch):
-    monkeypatch.setattr(skyhooks._twisted_service, "FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(skyhooks.twisted._service, "FIRST_RETRY_SECONDS", 0.05)
     service = Enduring(Registry(f"sqlite:///{tmp_path}/later/service.db"))
     service.startService()
     await until(lambda: len([one for one in events if one["log_level"] is LogLevel.critical]) >= 2)

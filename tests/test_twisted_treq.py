@@ -32,10 +32,10 @@ from hostile import (
 )
 from reactor_thread import gather, in_thread, reactor, until
 from skyhooks import UrlPolicy
-from skyhooks._twisted_deferred import outside
-from skyhooks._twisted_treq import TreqClient
 from skyhooks._values import Answer, Fault, Post
 from skyhooks.twisted import Notifier, Registry
+from skyhooks.twisted._deferred import outside
+from skyhooks.twisted._treq import TreqClient
 
 MIB = 1 << 20
 

@@ -8,10 +8,10 @@ import threading
 import pytest
 
 from skyhooks import Notifier
-from skyhooks._blocking_runtime import BlockingFuture
 from skyhooks._driver import run
 from skyhooks._stores import open_store
-from skyhooks._workers import Workers
+from skyhooks.blocking._runtime import BlockingFuture
+from skyhooks.blocking._workers import Workers
 from skyhooks.testing import Receiver, Reply
 from skyhooks.testing.adapter.answers import OK
 from skyhooks.testing.adapter.base import KEY, SECONDS, plant
@@ -41,7 +41,7 @@ def thread_of(workers):
 
 
 def test_jobs_run_at_once_up_to_a_limit_and_the_others_soon(workers, monkeypatch):
-    monkeypatch.setattr("skyhooks._workers.MAX_THREADS", 2)
+    monkeypatch.setattr("skyhooks.blocking._workers.MAX_THREADS", 2)
     go, running, done = threading.Event(), threading.Semaphore(0), threading.Semaphore(0)
 
     def work():
@@ -59,7 +59,7 @@ def test_jobs_run_at_once_up_to_a_limit_and_the_others_soon(workers, monkeypatch
 
 
 def test_a_job_that_fails_is_logged_and_the_same_thread_does_the_next_one(workers, caplog, monkeypatch):
-    monkeypatch.setattr("skyhooks._workers.MAX_THREADS", 1)
+    monkeypatch.setattr("skyhooks.blocking._workers.MAX_THREADS", 1)
     workers.start(lambda: 1 / 0)
     thread_of(workers)
     assert "a background task failed" in caplog.text
@@ -67,7 +67,7 @@ def test_a_job_that_fails_is_logged_and_the_same_thread_does_the_next_one(worker
 
 
 def test_a_thread_that_has_nothing_to_do_ends_after_a_while(workers, monkeypatch):
-    monkeypatch.setattr("skyhooks._workers.IDLE_SECONDS", 0.01)
+    monkeypatch.setattr("skyhooks.blocking._workers.IDLE_SECONDS", 0.01)
     first = thread_of(workers)
     first.join(SECONDS)
     assert not first.is_alive()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from ._bridge import BridgeOptions
-from ._bridge_feed import Feed
+from ._bridge.feed import Feed
+from ._bridge.options import BridgeOptions
 from ._calls import Calls
 from ._notifier import NotifierCore
 from ._registry import Outlet, RegistryCore

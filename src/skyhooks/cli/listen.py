@@ -9,7 +9,7 @@ import signal
 import stat
 import sys
 
-from .._asyncio import Registry
+from .._asyncio.registry import Registry
 from .._keys import canonical_keys
 from .._notification import Gap, Notification
 from .exits import BadInput, Exit

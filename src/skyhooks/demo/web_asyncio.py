@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 
-from .._asyncio import Registry
+from .._asyncio.registry import Registry
 from .events import encode_event
 from .http import Exchange, Server
 from .orders import HEARTBEAT_SECONDS, LEASE_SECONDS, Ready, WebOrder, read_web_order, say, when_parent_ends

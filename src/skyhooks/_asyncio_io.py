@@ -1,8 +1,0 @@
-"""HTTP on plain asyncio: the instance's own listener, and the client that jobs and pings go by."""
-
-from __future__ import annotations
-
-from ._asyncio_client import Client
-from ._asyncio_listener import Listener
-
-__all__ = ["Client", "Listener"]

@@ -1,0 +1,94 @@
+"""EventSource: a feed as server-sent events (WHATWG HTML, section 9.2). Async, names no loop."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+
+import msgspec
+
+from .._notification import Gap, Notification
+from .feed import Feed, Item
+from .options import RETRY_SECONDS, BridgeOptions
+
+HEADERS = (
+    ("content-type", "text/event-stream"),
+    ("cache-control", "no-store"),
+    ("x-accel-buffering", "no"),  # nginx would keep events until a buffer is full
+)
+COMMENT = b":\n\n"
+PIECE_BYTES = 65_536
+"""How much is sent before a client is asked to have read it."""
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+EventName = str | Callable[[Notification], str] | None
+"""What notifications are called: nothing, which a page hears as `message`; a name; or a function that names each."""
+
+
+async def event_stream(
+    feed: Feed, options: BridgeOptions, draw: Callable[[], float], event: EventName = None
+) -> AsyncGenerator[bytes]:
+    """Yield what an EventSource is sent, until the registry stops; `draw` gives a number from 0 up to 1.
+
+    An adapter that keeps no coroutine for each of its clients puts the same together from the functions below.
+    """
+    yield encode_hello(feed.cursor, draw)
+    while not feed.ended:
+        items = await feed.next(options.comment_seconds)
+        for piece in join_pieces(encode_event(item, event) for item in items):
+            yield piece
+        if not items and not feed.ended:
+            yield COMMENT
+    yield encode_reconnect(feed.cursor)
+
+
+def encode_hello(cursor: str, draw: Callable[[], float]) -> bytes:
+    """Return what comes first, so that the client resumes from there even if nothing ever comes.
+
+    It is an event, as the id of a block without data is hidden from the page: skyhooks.js would not know it when an error
+    status ends the EventSource for good, nor whether a proxy holds back all that comes.
+    """
+    least, most = RETRY_SECONDS
+    retry_ms = round(1000 * (least + (most - least) * draw()))
+    return f"retry: {retry_ms}\n".encode() + encode_fields("hello", b"{}", cursor)
+
+
+def encode_reconnect(cursor: str) -> bytes:
+    """Return what comes last: go elsewhere, with this cursor."""
+    return encode_fields("reconnect", b"{}", cursor)
+
+
+def join_pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Join blocks until a piece is long enough: each is waited for by itself, so that one who reads slowly is not cut off."""
+    piece: list[bytes] = []
+    size = 0
+    for block in blocks:
+        piece.append(block)
+        size += len(block)
+        if size >= PIECE_BYTES:
+            yield b"".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield b"".join(piece)
+
+
+def encode_event(item: Item, event: EventName = None) -> bytes:
+    """Return an item as an event, whose id is the cursor behind it: a browser gives it back when it connects again."""
+    if isinstance(item, Gap):
+        return encode_fields("gap", msgspec.json.encode({"key": item.key, "reason": item.reason}), item.cursor)
+    return encode_fields(event(item) if callable(event) else event, item.raw, item.cursor)
+
+
+def encode_fields(name: str | None, data: bytes, cursor: str) -> bytes:
+    """Return an event; data that has line ends comes as so many lines, which the browser joins again."""
+    lines = [f"id: {cursor}".encode()]
+    if name:
+        lines.append(f"event: {_one_line(name)}".encode())
+    lines += [b"data: " + line for line in _LINE_END.split(data)]
+    return b"\n".join(lines) + b"\n\n"
+
+
+def _one_line(name: str) -> str:
+    if "\n" in name or "\r" in name:
+        raise ValueError(f"{name!r} cannot name an event: it has a line end")
+    return name

@@ -1,0 +1,87 @@
+"""What a bridge is told: how it serves its clients, which origins, and from where on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+MAX_MESSAGE_BYTES = 65_536
+"""How long a message from a browser may be: it has little to say."""
+MAX_PENDING = 256
+COMMENT_SECONDS = 15.0
+"""How long a silence may last before a bridge says that it is there: proxies end connections that say nothing."""
+STALL_COMMENTS = 2
+"""For how many times `comment_seconds` a client may read nothing of what it was sent, or answer no ping."""
+RETRY_SECONDS = 1.0, 4.0
+"""Between which times a client tries again: all at once would be one more crash."""
+
+CURSOR = "skyhooks-cursor"
+"""The header in which every answer to a poll says where the client is; a 204 has nothing else to say it in."""
+
+Policy = Literal["lossless", "latest"]
+
+
+class BridgeOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a bridge serves its clients."""
+
+    max_pending: int = MAX_PENDING
+    policy: Policy = "lossless"
+    """`lossless`: what a slow client has not read waits in the log. `latest`: of each key only the newest is kept for it."""
+    comment_seconds: float = COMMENT_SECONDS
+    origins: frozenset[str] = frozenset()
+    """Which other sites' pages may connect, as `https://app.example`."""
+
+    @property
+    def stall_seconds(self) -> float:
+        """How long a client may take to read what it was sent; then its connection is closed, and it resumes."""
+        return STALL_COMMENTS * self.comment_seconds
+
+
+def bridge_options(
+    *, max_pending: int, policy: Policy, comment_seconds: float, origins: Collection[str]
+) -> BridgeOptions:
+    """Check a bridge's arguments.
+
+    Raises:
+        ValueError: with what to give instead.
+    """
+    if max_pending < 1 or not comment_seconds > 0:
+        raise ValueError("max_pending and comment_seconds must be above 0")
+    if policy not in ("lossless", "latest"):
+        raise ValueError(f'policy={policy!r} is neither "lossless" nor "latest"')
+    if isinstance(origins, str):
+        raise TypeError('origins= takes a list: ["https://app.example"]')
+    for origin in origins:
+        parts = urlsplit(origin)
+        if not (parts.scheme and parts.netloc) or origin != f"{parts.scheme}://{parts.netloc}".lower():
+            raise ValueError(f"{origin!r} is no origin; give scheme and host alone, as https://app.example")
+    return BridgeOptions(
+        max_pending=max_pending, policy=policy, comment_seconds=comment_seconds, origins=frozenset(origins)
+    )
+
+
+def since_of(last_event_id: str | None, asked: str | None) -> str | None:
+    """Return where a client wants to begin: one that connects again knows better than the URL it was made with."""
+    return last_event_id or asked or None
+
+
+def is_foreign(origin: str | None, host: str | None, origins: Collection[str]) -> bool:
+    """Tell whether a page of another site asks, and may not. Browsers always say the origin of a WebSocket."""
+    if origin is None or origin.lower() in origins:
+        return False
+    return not host or urlsplit(origin.lower()).netloc != host.lower()
+
+
+def cors_headers(origin: str | None, origins: Collection[str]) -> tuple[tuple[str, str], ...]:
+    """Let pages of the origins that were named read what they are answered, with their cookies."""
+    if origin is None or origin.lower() not in origins:
+        return ()
+    return (
+        ("access-control-allow-origin", origin),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-expose-headers", CURSOR),  # else a page of theirs cannot see it in a poll's answer
+        ("vary", "origin"),
+    )
