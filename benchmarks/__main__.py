@@ -7,14 +7,17 @@ import subprocess
 import sys
 import time
 
-from benchmarks import delivery, holding, store
+from benchmarks import bridges, delivery, holding, store
 from benchmarks.harness import Case, interleave, report
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", choices=[[], "delivery", "store", "holding", "imports"], help="default: all"
+        "names",
+        nargs="*",
+        choices=[[], "delivery", "store", "holding", "imports", "bridges"],
+        help="default: all but bridges, which takes half an hour",
     )
     parser.add_argument("--rounds", type=int, default=5, help="interleaved runs of each case (default 5)")
     parser.add_argument(
@@ -32,6 +35,8 @@ def main() -> None:
         store.run(rounds=options.rounds)
     if "holding" in names:
         holding.run(rounds=options.rounds)
+    if "bridges" in names:
+        bridges.run(rounds=options.rounds)
     if "imports" in names:
         _imports(options.rounds)
 

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks.harness import Case, Goal, interleave, report
+from benchmarks.harness import DATA, Case, Goal, interleave, report
 from benchmarks.receivers import Receivers
 from skyhooks import Notifier
 
-DATA = {"job": "report", "account": 42, "state": "done", "rows": [1, 2, 3, 4, 5, 6, 7, 8, 9], "text": "x" * 110}
 KEYS = {"account": 42}
 
 

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+DATA = {"job": "report", "account": 42, "state": "done", "rows": [1, 2, 3, 4, 5, 6, 7, 8, 9], "text": "x" * 110}
+"""What is sent, where nothing else is said."""
+
 
 @dataclass
 class Case:
