@@ -33,8 +33,22 @@ def running_chromium():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def chromium():
+    with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium):
+    """A browser nobody has used: no connection is left of other tests."""
+    context = chromium.new_context()
+    yield context
+    context.close()
+
+
 class Tab:
-    """A tab with tests/page.html."""
+    """A tab; `errors` is what its page has thrown."""
 
     def __init__(self, context, url, *, clock=False):
         """Open it; with `clock` time passes there only by `self.page.clock`."""
@@ -45,27 +59,10 @@ class Tab:
         if clock:
             self.page.clock.install(time=0)
         self.page.goto(url)
-        self.wait_for("window.tab")
-        if clock:
-            self.page.clock.pause_at(1_000 * SECONDS)
-
-    def begin(self, address="/events", **options):
-        """Subscribe, and return at once."""
-        self.page.evaluate("([address, options]) => begin(address, options)", [address, options])
-        return self
 
     def wait_for(self, condition):
         # By frames, as Playwright looks otherwise, nothing is seen in a tab that lies behind another.
         self.page.wait_for_function(condition, polling=10)
-
-    def wait_for_data(self, *data):
-        """Wait for so many notifications; they must be these, in this order."""
-        self.wait_for(f"tab.shown.length >= {len(data)}")
-        assert self.data == list(data)
-
-    def wait_for_state(self, state, times=1):
-        """Wait until it was told this so often; of a state with its transport, `state` may be the beginning."""
-        self.wait_for(f"tab.states.filter(state => state.startsWith('{state}')).length >= {times}")
 
     def hurry(self):
         """Let it draw moments that come soon."""
@@ -77,6 +74,30 @@ class Tab:
 
     def run(self, script):
         return self.page.evaluate(script)
+
+
+class ScriptTab(Tab):
+    """A tab with tests/page.html."""
+
+    def __init__(self, context, url, *, clock=False):
+        super().__init__(context, url, clock=clock)
+        self.wait_for("window.tab")
+        if clock:
+            self.page.clock.pause_at(1_000 * SECONDS)
+
+    def begin(self, address="/events", **options):
+        """Subscribe, and return at once."""
+        self.page.evaluate("([address, options]) => begin(address, options)", [address, options])
+        return self
+
+    def wait_for_data(self, *data):
+        """Wait for so many notifications; they must be these, in this order."""
+        self.wait_for(f"tab.shown.length >= {len(data)}")
+        assert self.data == list(data)
+
+    def wait_for_state(self, state, times=1):
+        """Wait until it was told this so often; of a state with its transport, `state` may be the beginning."""
+        self.wait_for(f"tab.states.filter(state => state.startsWith('{state}')).length >= {times}")
 
     @property
     def shown(self):

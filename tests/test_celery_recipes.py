@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import urllib.request
@@ -13,40 +12,11 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from brokers import redis  # noqa: F401  # a fixture
-from documents import write_programs
+from documents import DOCS, REDIS, running, write_programs
 from instances import Heard, Instances
-from processes import FRAMEWORKS, SECONDS, free_port, until
+from processes import FRAMEWORKS, SECONDS, free_port
 
 WORKER_SECONDS = 60.0
-
-
-@contextmanager
-def running(folder, *arguments, ready):
-    """Run a program beside the test, from when it says that it is ready."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("SKYHOOKS_")}
-    with (folder / "log").open("a+b") as log:
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=folder,
-            env={**env, "PYTHONPATH": str(folder), "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-        begin = log.tell()
-        try:
-            until(lambda: ready in said(log.name, begin) or process.poll() is not None, WORKER_SECONDS)
-            assert process.poll() is None, said(log.name, begin)
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(WORKER_SECONDS)
-
-
-def said(name, begin):
-    with open(name, "rb") as log:
-        log.seek(begin)
-        return log.read().decode()
 
 
 def run(folder, *arguments):
@@ -68,21 +38,20 @@ class Page:
     """What the document's page does: it starts a task, and listens to what it was handed."""
 
     def __init__(self, port):
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/reports/42", method="POST")
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/reports", method="POST")
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             handed = json.load(answer)
-        self.task, self.path = handed["task"], handed["events"]
+        self.task, self.cursor = handed["task"], handed["cursor"]
 
     def listen(self, port, cursor=None):
         """Yield what is told of the task, each with its cursor."""
-        headers = {"last-event-id": cursor} if cursor else {}
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{self.path}", headers=headers)
-        with urllib.request.urlopen(request, timeout=SECONDS) as events:
+        address = f"http://127.0.0.1:{port}/events?since={cursor or self.cursor}"
+        with urllib.request.urlopen(address, timeout=SECONDS) as events:
             for line in map(bytes.decode, events):
                 name, _, value = line.rstrip("\n").partition(": ")
                 if name == "id":
                     cursor = value
-                elif name == "data" and (told := json.loads(value))["id"] == self.task:
+                elif name == "data" and (told := json.loads(value)).get("id") == self.task:
                     yield told, cursor
 
     def states(self, port):
@@ -99,7 +68,7 @@ class Page:
 def shop(redis, tmp_path_factory):  # noqa: F811
     """A folder with the programs of docs/celery.md, where a worker runs."""
     folder = tmp_path_factory.mktemp("shop")
-    write_programs("celery.md", folder, redis.url)
+    write_programs(DOCS / "celery.md", folder, {REDIS: redis.url})
     arguments = "-m celery -A tasks worker -c 1 --without-gossip --without-mingle -l INFO"
     with running(folder, *arguments.split(), ready=" ready."):
         yield folder
@@ -158,7 +127,7 @@ BOTH = [("SUCCESS", {"rows": 4}), ("FAILURE", "ZeroDivisionError")]
 
 def test_rq_jobs_tell_what_becomes_of_them(redis, tmp_path, waiting):  # noqa: F811
     pytest.importorskip("rq")
-    write_programs("recipes.md", tmp_path, redis.url)
+    write_programs(DOCS / "recipes.md", tmp_path, {REDIS: redis.url})
     run(tmp_path, "-c", "import rq_start; rq_start.start(42, 3); rq_start.start(42, 0)")
     run(tmp_path, "-m", "rq.cli", "worker", "--burst", "--url", redis.url)
     assert outcomes(waiting.wait_for(2)) == BOTH
@@ -166,7 +135,7 @@ def test_rq_jobs_tell_what_becomes_of_them(redis, tmp_path, waiting):  # noqa: F
 
 def test_dramatiq_messages_tell_what_becomes_of_them(redis, tmp_path, waiting):  # noqa: F811
     pytest.importorskip("dramatiq")
-    write_programs("recipes.md", tmp_path, redis.url)
+    write_programs(DOCS / "recipes.md", tmp_path, {REDIS: redis.url})
     run(tmp_path, "-c", "from actors import make_report; make_report.send(42, 3)")
     arguments = ("-m", "dramatiq", "actors", "--processes", "1", "--threads", "1")
     with running(tmp_path, *arguments, ready="ready for action"):
@@ -176,7 +145,7 @@ def test_dramatiq_messages_tell_what_becomes_of_them(redis, tmp_path, waiting): 
 
 
 def test_calls_in_an_executor_tell_what_becomes_of_them(tmp_path, waiting):
-    write_programs("recipes.md", tmp_path)
+    write_programs(DOCS / "recipes.md", tmp_path)
     run(tmp_path, "futures.py")
     told = outcomes(waiting.wait_for(2))
     assert sorted(told, key=str) == [("FAILURE", "ZeroDivisionError"), ("SUCCESS", [2, 2])]

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from chromium import Tab, running_chromium
+from chromium import ScriptTab, browser, chromium  # noqa: F401  # fixtures
 from processes import Process, Proxy
 from skyhooks import Notifier
 
@@ -59,20 +59,6 @@ class Deployment:
             process.end()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with running_chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(chromium):
-    """A browser nobody has used: no connection is left of other tests."""
-    context = chromium.new_context()
-    yield context
-    context.close()
-
-
 @pytest.fixture
 def deployment(tmp_path):
     deployment = Deployment(tmp_path)
@@ -90,7 +76,7 @@ def proxy(deployment):
 
 def opened(browser, server, transport, **options):
     """Open a tab, and wait until it listens."""
-    tab = Tab(browser, f"http://127.0.0.1:{server.port}/").begin(ALL, transports=[transport], **options)
+    tab = ScriptTab(browser, f"http://127.0.0.1:{server.port}/").begin(ALL, transports=[transport], **options)
     tab.wait_for_state(f"open {transport}")
     return tab
 
@@ -139,7 +125,7 @@ def test_two_tabs_of_one_browser_show_each(browser, deployment, transport):
 
 @each_transport
 def test_what_a_callback_throws_is_reported_and_stops_nothing(browser, deployment, transport):
-    tab = Tab(browser, deployment.web().url)
+    tab = ScriptTab(browser, deployment.web().url)
     tab.run(f"""begin({ALL}, {{transports: ["{transport}"], onNotification: one => {{
         tab.shown.push(one);
         throw new Error(`no ${{one.data}}`);
@@ -156,7 +142,7 @@ def test_a_callback_may_close_and_hears_nothing_more(browser, deployment, transp
     web = deployment.web()
     since = web.cursor
     deployment.notify(1, 2, 3)
-    tab = Tab(browser, web.url)
+    tab = ScriptTab(browser, web.url)
     tab.run(f"""begin({ALL}, {{transports: ["{transport}"], since: "{since}", onNotification: one => {{
         tab.shown.push(one);
         tab.subscription.close();
@@ -241,7 +227,7 @@ def test_a_store_that_was_wiped_is_told_as_a_gap(browser, deployment, transport)
 
 @pytest.mark.parametrize("blocked", ["/refusing", "/silent", "/holding"])
 def test_the_next_transport_is_taken_where_an_eventsource_is_blocked(browser, deployment, blocked):
-    tab = Tab(browser, deployment.web().url).begin({**ALL, "events": blocked}, helloSeconds=1)
+    tab = ScriptTab(browser, deployment.web().url).begin({**ALL, "events": blocked}, helloSeconds=1)
     tab.wait_for_state("open")
     deployment.notify(1)
     tab.wait_for_data(1)
@@ -250,7 +236,7 @@ def test_the_next_transport_is_taken_where_an_eventsource_is_blocked(browser, de
 
 @pytest.mark.parametrize("blocked", ["/refusing", "/silent"])
 def test_a_long_poll_goes_where_nothing_else_does(browser, deployment, blocked):
-    tab = Tab(browser, deployment.web().url).begin({**ALL, "events": blocked, "socket": blocked}, helloSeconds=1)
+    tab = ScriptTab(browser, deployment.web().url).begin({**ALL, "events": blocked, "socket": blocked}, helloSeconds=1)
     tab.wait_for_state("open")
     deployment.notify(1)
     tab.wait_for_data(1)
@@ -259,7 +245,7 @@ def test_a_long_poll_goes_where_nothing_else_does(browser, deployment, blocked):
 
 def test_a_tab_keeps_to_the_transport_that_has_worked(browser, deployment):
     web = deployment.web()
-    tab = Tab(browser, web.url).begin({**ALL, "events": "/refusing"})
+    tab = ScriptTab(browser, web.url).begin({**ALL, "events": "/refusing"})
     tab.wait_for_state("open socket")
     web.kill()
     deployment.notify(1)
@@ -270,7 +256,7 @@ def test_a_tab_keeps_to_the_transport_that_has_worked(browser, deployment):
 
 def test_the_cursor_goes_along_to_another_transport(browser, deployment):
     web = deployment.web()
-    tab = Tab(browser, web.url).begin(ALL)
+    tab = ScriptTab(browser, web.url).begin(ALL)
     tab.wait_for_state("open events")
     tab.run("EventSource = undefined")
     web.kill()
@@ -281,7 +267,7 @@ def test_the_cursor_goes_along_to_another_transport(browser, deployment):
 
 
 def test_a_tab_beyond_the_six_connections_of_http_1_takes_a_websocket(browser, deployment):
-    tab = Tab(browser, deployment.web().url)
+    tab = ScriptTab(browser, deployment.web().url)
     for _ in range(7):
         tab.begin(ALL, helloSeconds=1)
     tab.wait_for_state("open", times=7)
@@ -291,7 +277,7 @@ def test_a_tab_beyond_the_six_connections_of_http_1_takes_a_websocket(browser, d
 
 
 def test_the_wait_doubles_up_to_half_a_minute(browser, deployment):
-    tab = Tab(browser, deployment.web().url, clock=True)
+    tab = ScriptTab(browser, deployment.web().url, clock=True)
     tab.run("Math.random = () => 1")
     tab.begin("/refusing", transports=["poll"])
     for tries, seconds in enumerate([2, 4, 8, 16, 30, 30], start=1):
@@ -303,7 +289,7 @@ def test_the_wait_doubles_up_to_half_a_minute(browser, deployment):
 
 
 def test_a_refusal_is_told_and_tried_again(browser, deployment):
-    tab = Tab(browser, deployment.web().url).begin("/refusing", transports=["poll"])
+    tab = ScriptTab(browser, deployment.web().url).begin("/refusing", transports=["poll"])
     tab.wait_for_state("connecting", times=2)
     assert tab.states[:3] == ["connecting poll", "waiting poll 404", "connecting poll"]
 
@@ -312,7 +298,7 @@ def test_a_refusal_is_told_and_tried_again(browser, deployment):
     "arguments", ["{}, {}", "{events: '/events'}, {transports: ['poll']}", "'/', {transports: ['pigeon']}"]
 )
 def test_a_transport_without_a_url_is_an_error_at_once(browser, deployment, arguments):
-    tab = Tab(browser, deployment.web().url)
+    tab = ScriptTab(browser, deployment.web().url)
     with pytest.raises(Exception, match="TypeError"):
         tab.run(f"begin({arguments})")
 
@@ -344,7 +330,7 @@ def test_a_tab_that_is_seen_again_connects_at_once(browser, deployment):
 
 
 def test_a_tab_that_was_hidden_for_long_does_not_trust_its_connection(browser, deployment):
-    tab = Tab(browser, deployment.web().url, clock=True).begin()
+    tab = ScriptTab(browser, deployment.web().url, clock=True).begin()
     tab.wait_for_state("open")
     for hidden_seconds, states in [(29, []), (31, ["connecting events"])]:
         before = tab.states
