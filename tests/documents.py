@@ -39,8 +39,8 @@ def write_programs(document, folder, replace=()):
 class Program:
     """A program that is run beside the test, with all its children a process group of its own."""
 
-    def __init__(self, folder, *arguments, ready):
-        """Start it; it is ready when it has said so."""
+    def __init__(self, folder, *arguments, ready=""):
+        """Start it; it is ready when it has said so, or at once."""
         self._ready = ready
         self._log = folder / f"log-{uuid4().hex}"
         env = {name: value for name, value in os.environ.items() if not name.startswith("SKYHOOKS_")}
@@ -65,8 +65,9 @@ class Program:
 
     def kill(self):
         """End it and its children, with no time for a last word."""
-        os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait(START_SECONDS)
+        if self._popen.poll() is None:
+            os.killpg(self._popen.pid, signal.SIGKILL)
+            self._popen.wait(START_SECONDS)
 
     def end(self):
         """End it as an administrator does."""

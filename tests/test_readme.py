@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parent.parent / "README.md"
+from documents import README, programs
+
 LIMIT_SECONDS = 30
 WEB = {"tornado": "web", "gevent": "web-gevent", "twisted": "web-twisted"}
 
@@ -53,3 +53,12 @@ def test_the_programs_are_as_short_as_is_said():
     for name in WEB.values():
         assert len([line for line in program(name).splitlines() if line.strip()]) <= 10
     assert len(job) <= 5
+
+
+def test_the_way_from_a_task_to_the_browser_is_as_short_as_is_said():
+    """Without imports, and the page's tags; tests/test_script_celery.py runs it."""
+    beside = re.compile(r"\s*(from |import |<|$)")
+    lines = {
+        name: [line for line in text.splitlines() if not beside.match(line)] for name, text in programs(README).items()
+    }
+    assert {name: len(found) for name, found in lines.items()} == {"tasks.py": 5, "web.py": 10, "page.html": 1}

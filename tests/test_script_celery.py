@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+from contextlib import ExitStack, suppress
 from uuid import uuid4
 
 import pytest
 
 from brokers import rabbitmq  # noqa: F401  # a fixture
 from chromium import Tab, browser, chromium  # noqa: F401  # fixtures
-from documents import DOCS, REDIS, Program, write_programs
-from held_work import leave
-from processes import FRAMEWORKS, Proxy, free_port
+from documents import DOCS, README, REDIS, Program, write_programs
+from held_work import begun, leave
+from processes import FRAMEWORKS, SECONDS, Proxy, free_port, until
 from skyhooks import Notifier
 
 TRANSPORTS = ["events", "socket", "poll"]
@@ -34,11 +36,7 @@ class Company:
         self.ports = {}
         self.webs = {}
         write_programs(DOCS / "celery.md", folder, {REDIS: broker_url, **AS_TESTED})
-        self.worker = self.begin_worker()
-
-    def begin_worker(self):
-        options = f"-A tasks worker -c 1 -n {uuid4().hex}@localhost -l INFO --without-gossip --without-mingle"
-        return Program(self.folder, "-m", "celery", *options.split(), ready=" ready.")
+        self.worker = begin_worker(self.folder)
 
     def begin_web(self, framework):
         port = self.ports.setdefault(framework, free_port())
@@ -58,19 +56,25 @@ class Company:
     def kill_worker(self):
         """Kill the worker, and put another one in its place, which is ready when it is."""
         self.worker.kill()
-        self.worker = self.begin_worker()
+        self.worker = begin_worker(self.folder)
 
     def let(self, task, *pages):
         for page in pages:
             leave(task, page, self.folder).touch()
 
-    def notify(self, data):
-        with Notifier(f"sqlite:///{self.folder}/skyhooks.db") as notifier:
-            notifier.notify({"account": 42}, data)
-
     def end(self):
         for program in (self.worker, *self.webs.values()):
             program.kill()
+
+
+def begin_worker(folder):
+    options = f"-A tasks worker -c 1 -n {uuid4().hex}@localhost -l INFO --without-gossip --without-mingle"
+    return Program(folder, "-m", "celery", *options.split(), ready=" ready.")
+
+
+def notify(folder, data):
+    with Notifier(f"sqlite:///{folder}/skyhooks.db") as notifier:
+        notifier.notify({"account": 42}, data)
 
 
 class ReportTab(Tab):
@@ -134,7 +138,7 @@ def open_tab(browser, transport):
 
 def end_with(company, task, tabs, transport, *told):
     """Tell something after the task's result: by then each tab has shown all that was told, and nothing twice."""
-    company.notify({"id": task, "state": "END"})
+    notify(company.folder, {"id": task, "state": "END"})
     for tab in tabs:
         tab.wait_for_told(*told, "END")
         assert tab.connection == f"open ({transport})"
@@ -184,3 +188,41 @@ def test_tabs_go_on_where_they_were_at_processes_of_another_framework(company, o
     end_with(company, task, (before, during), transport, 1, 2, 3, {"rows": 36})
     before.page.reload()
     before.wait_for_told(1, 2, 3, {"rows": 36}, "END")
+
+
+@pytest.mark.tornado
+def test_the_readmes_page_shows_a_result_once_though_its_processes_are_killed(browser, rabbitmq, tmp_path):
+    port = free_port()
+    own = f'"{rabbitmq.url}", changes={{"task_default_queue": "{uuid4().hex}"}}'
+    held = "    from held_work import do; do(1); return"
+    write_programs(README, tmp_path, {'"amqp://127.0.0.1"': own, "8080": str(port), "    return": held})
+    with ExitStack() as stack:
+
+        def begin():
+            programs = [begin_worker(tmp_path), Program(tmp_path, "web.py")]
+            for program in programs:
+                stack.callback(program.kill)
+            programs[0].wait_until_ready()
+            until(lambda: answers(port))
+            return programs
+
+        programs = begin()
+        tab = Tab(browser, f"http://127.0.0.1:{port}/")
+        tab.hurry()
+        task = tab.run("document.querySelector('h1').textContent.split(' ')[1]")
+        until(begun(task, tmp_path).exists)
+        for program in programs:
+            program.kill()
+        begin()
+        leave(task, 1, tmp_path).touch()
+        tab.wait_for("document.body.textContent.includes('SUCCESS')")
+        notify(tmp_path, {"state": "END"})
+        tab.wait_for("document.body.textContent.includes('END')")
+        assert tab.run("document.body.innerText").split() == ["Report", task, "SUCCESSEND"]
+        assert tab.errors == []
+
+
+def answers(port):
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), SECONDS):
+        return True
+    return False
