@@ -216,7 +216,8 @@ def test_the_readmes_page_shows_a_result_once_though_its_processes_are_killed(br
         begin()
         leave(task, 1, tmp_path).touch()
         tab.wait_for("document.body.textContent.includes('SUCCESS')")
-        notify(tmp_path, {"state": "END"})
+        notify(tmp_path, {"id": "another", "state": "SUCCESS"})
+        notify(tmp_path, {"id": task, "state": "END"})
         tab.wait_for("document.body.textContent.includes('END')")
         assert tab.run("document.body.innerText").split() == ["Report", task, "SUCCESSEND"]
         assert tab.errors == []
