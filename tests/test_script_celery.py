@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -137,7 +137,8 @@ def open_tab(browser, transport):
 
 
 def end_with(company, task, tabs, transport, *told):
-    """Tell something after the task's result: by then each tab has shown all that was told, and nothing twice."""
+    """Tell something after the task's result: by then each tab has shown all that was told of it, and nothing twice."""
+    notify(company.folder, {"id": uuid4().hex, "state": "SUCCESS"})  # another report's
     notify(company.folder, {"id": task, "state": "END"})
     for tab in tabs:
         tab.wait_for_told(*told, "END")
@@ -190,37 +191,59 @@ def test_tabs_go_on_where_they_were_at_processes_of_another_framework(company, o
     before.wait_for_told(1, 2, 3, {"rows": 36}, "END")
 
 
-@pytest.mark.tornado
-def test_the_readmes_page_shows_a_result_once_though_its_processes_are_killed(browser, rabbitmq, tmp_path):
-    port = free_port()
-    own = f'"{rabbitmq.url}", changes={{"task_default_queue": "{uuid4().hex}"}}'
-    held = "    from held_work import do; do(1); return"
-    write_programs(README, tmp_path, {'"amqp://127.0.0.1"': own, "8080": str(port), "    return": held})
-    with ExitStack() as stack:
+@pytest.fixture
+def story(rabbitmq, tmp_path):
+    """The programs of the README, whose task is held."""
+    story = Story(tmp_path, rabbitmq.url)
+    yield story
+    story.kill()
 
-        def begin():
-            programs = [begin_worker(tmp_path), Program(tmp_path, "web.py")]
-            for program in programs:
-                stack.callback(program.kill)
-            programs[0].wait_until_ready()
-            until(lambda: answers(port))
-            return programs
 
-        programs = begin()
-        tab = Tab(browser, f"http://127.0.0.1:{port}/")
+class Story:
+    def __init__(self, folder, broker_url):
+        self.folder = folder
+        self.port = free_port()
+        own = f'"{broker_url}", changes={{"task_default_queue": "{uuid4().hex}"}}'
+        held = "    from held_work import do; do(1); return"
+        write_programs(README, folder, {'"amqp://127.0.0.1"': own, "8080": str(self.port), "    return": held})
+
+    def begin(self):
+        self.worker, self.web = begin_worker(self.folder), Program(self.folder, "web.py")
+        self.worker.wait_until_ready()
+        until(lambda: answers(self.port))
+
+    def kill(self):
+        self.worker.kill()
+        self.web.kill()
+
+    def open(self, browser):
+        """Open a tab, and return it with its task's id."""
+        tab = Tab(browser, f"http://127.0.0.1:{self.port}/")
         tab.hurry()
-        task = tab.run("document.querySelector('h1').textContent.split(' ')[1]")
-        until(begun(task, tmp_path).exists)
-        for program in programs:
-            program.kill()
-        begin()
-        leave(task, 1, tmp_path).touch()
-        tab.wait_for("document.body.textContent.includes('SUCCESS')")
-        notify(tmp_path, {"id": "another", "state": "SUCCESS"})
-        notify(tmp_path, {"id": task, "state": "END"})
-        tab.wait_for("document.body.textContent.includes('END')")
-        assert tab.run("document.body.innerText").split() == ["Report", task, "SUCCESSEND"]
-        assert tab.errors == []
+        return tab, tab.run("document.querySelector('h1').textContent.split(' ')[1]")
+
+
+@pytest.mark.tornado
+def test_the_readmes_page_shows_a_result_once_though_its_processes_are_killed_or_it_is_slow(browser, story):
+    story.begin()
+    tab, task = story.open(browser)
+    until(begun(task, story.folder).exists)
+    story.kill()
+    story.begin()
+    leave(task, 1, story.folder).touch()
+    tab.wait_for("document.body.textContent.includes('SUCCESS')")
+    held = []
+    browser.route(re.compile("/events"), lambda route: held.append(route))
+    slow, slow_task = story.open(browser)
+    leave(slow_task, 1, story.folder).touch()
+    until(lambda: f"[{slow_task}] succeeded" in story.worker.said)
+    until(lambda: slow.run("true") and held)  # Playwright tells what has come while it is asked something
+    held[0].continue_()
+    for one, its in [(tab, task), (slow, slow_task)]:
+        notify(story.folder, {"id": its, "state": "END"})
+        one.wait_for("document.body.textContent.includes('END')")
+        assert one.run("document.body.innerText").split() == ["Report", its, "SUCCESSEND"]
+        assert one.errors == []
 
 
 def answers(port):
