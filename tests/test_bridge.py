@@ -11,6 +11,7 @@ import pytest
 
 from skyhooks import Gap, InvalidCursor, InvalidKey, NotStarted, StoreUnavailable
 from skyhooks._asyncio.registry import Registry
+from skyhooks._bridge.audience import Audience
 from skyhooks._bridge.events import COMMENT, PIECE_BYTES, encode_event, encode_fields, event_stream, join_pieces
 from skyhooks._bridge.feed import open_feed
 from skyhooks._bridge.messages import Close, close_of, encode_message, message_stream, read_first
@@ -145,6 +146,11 @@ def test_a_name_of_two_lines_is_none(name):
         encode_event(NOTIFICATION, name)
 
 
+def test_an_event_is_written_once_for_all_who_get_it():
+    assert encode_event(NOTIFICATION, "result") is encode_event(NOTIFICATION, "result")
+    assert b"event: other\n" in encode_event(NOTIFICATION, "other")
+
+
 def test_a_gap_is_an_event_of_its_own():
     cursor = GAP.cursor.encode()
     told = b'id: %b\nevent: gap\ndata: {"key":"account=42","reason":"trimmed"}\n\n' % cursor
@@ -167,6 +173,85 @@ def test_what_looks_like_a_line_end_and_is_none_stays():
 )
 def test_events_are_sent_in_pieces_of_a_length_that_a_slow_client_can_read_in_time(sizes, pieces):
     assert list(map(len, join_pieces(b"x" * size for size in sizes))) == pieces
+
+
+# -- silences -----------------------------------------------------------------------------------------
+
+
+class Later:
+    """A clock that stands, and what is to be done when it has gone on."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.due = []
+
+    def __call__(self, seconds, work):
+        timer = _Timer(self.now + seconds, work, self.due)
+        self.due.append(timer)
+        return timer
+
+    def pass_to(self, now):
+        self.now = now
+        for timer in [timer for timer in self.due if timer.at <= now]:
+            timer.cancel()
+            timer.work()
+
+
+class _Timer:
+    def __init__(self, at, work, due):
+        self.at, self.work, self._due = at, work, due
+
+    def cancel(self):
+        self._due.remove(self)
+
+
+def audience():
+    later, broken = Later(), []
+    return Audience(lambda: later.now, later, 10, broken.append), later, broken
+
+
+def test_each_silence_is_broken_in_its_time_by_one_timer():
+    made, later, broken = audience()
+    made.told("a")
+    later.now = 4
+    made.told("b")
+    assert len(later.due) == 1
+    later.pass_to(10)
+    assert broken == ["a"]
+    later.pass_to(14)
+    assert broken == ["a", "b"]
+    later.pass_to(20)
+    assert broken == ["a", "b", "a"]
+
+
+def test_who_was_told_something_is_not_silent_yet():
+    made, later, broken = audience()
+    made.told("a")
+    later.now = 9
+    made.told("a")
+    later.pass_to(10)
+    assert broken == []
+    later.pass_to(19)
+    assert broken == ["a"]
+
+
+def test_without_clients_there_is_no_timer():
+    made, later, _ = audience()
+    made.told("a")
+    made.told("b")
+    made.leave("a")
+    assert len(later.due) == 1
+    made.leave("b")
+    made.leave("b")
+    assert later.due == []
+
+
+def test_one_who_leaves_when_its_silence_is_broken_leaves_no_timer():
+    later = Later()
+    made = Audience(lambda: later.now, later, 10, lambda client: made.leave(client))
+    made.told("a")
+    later.pass_to(10)
+    assert later.due == []
 
 
 # -- messages and polls -------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ exceptions _keys _values _cursor _json _notification abc
 _registration _track _callbacks _dispatch _stream
 _dates _wire _signing _replay _http.parser _http.head _http.client _http.requests _http.server _http _urls _policy _identity
 _lane _stores _fetcher _hooks _ping _inbox _lease _heartbeat _registry _sending _delivery _backlog _targets _notifier
-_bridge _bridge.options _bridge.refusals _bridge.feed _bridge.events _bridge.messages _bridge.poll _bridge.script
+_bridge _bridge.options _bridge.refusals _bridge.feed _bridge.audience _bridge.events _bridge.messages _bridge.poll _bridge.script
 _driver _calls _settings _life _tls _faults _pool _resolver _unpinned _attempts
 _answering _bridge.socket
 _blocking_verbs _requests
@@ -39,7 +39,7 @@ gevent._connection gevent._bridge gevent._reading gevent._frames gevent._socket 
 twisted._reactor twisted._deferred twisted._tasks twisted._threads twisted._runtime twisted._names twisted._errors twisted._tls
 twisted._client twisted._treq twisted._listener twisted._stream twisted._registry twisted._notifier twisted._resource
 twisted._site twisted._log twisted._service
-twisted._visit twisted._bridge twisted._audience twisted._events twisted._poll twisted._socket twisted._script twisted
+twisted._visit twisted._bridge twisted._events twisted._poll twisted._socket twisted._script twisted
 celery._event celery._courier celery._installation celery._signals celery
 """)
 """All modules but those of the packages behind them: each imports only from those before it. A new one is listed here, once."""

@@ -16,7 +16,20 @@ class Notification:
     registration is after it; hand it to the client, and to `since=` when it comes back).
     """
 
-    __slots__ = ("_positions", "cursor", "data", "epoch", "id", "key", "keys", "raw", "replayed", "sent_at", "seq")
+    __slots__ = (
+        "_positions",
+        "as_event",
+        "cursor",
+        "data",
+        "epoch",
+        "id",
+        "key",
+        "keys",
+        "raw",
+        "replayed",
+        "sent_at",
+        "seq",
+    )
 
     id: str
     key: str
@@ -49,6 +62,8 @@ class Notification:
         self.epoch = epoch
         self.seq = seq
         self.replayed = replayed
+        self.as_event: tuple[str | None, bytes] | None = None
+        """How it was last written as an event, by its name: all clients that get this very notification get the same."""
         self._positions = positions
 
     def variant(self, replayed: bool, positions: tuple[tuple[str, str, int], ...] | None) -> Notification:

@@ -84,6 +84,14 @@ class Stream:
             self._afterwards(self._resume)
         return what
 
+    def take_all(self) -> list[Notification | Gap]:
+        """Give all there is to the reader, oldest first."""
+        items, self._pending = self._pending, []
+        self._bytes = 0
+        if self._put_off is not None:
+            self._afterwards(self._resume)
+        return items
+
     def end(self) -> None:
         """Let the reader come to an end once it has read what is pending."""
         self.ended = True

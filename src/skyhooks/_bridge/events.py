@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -35,7 +35,7 @@ async def event_stream(
     yield encode_hello(feed.cursor, draw)
     while not feed.ended:
         items = await feed.next(options.comment_seconds)
-        for piece in join_pieces(encode_event(item, event) for item in items):
+        for piece in encode_items(items, event):
             yield piece
         if not items and not feed.ended:
             yield COMMENT
@@ -58,6 +58,13 @@ def encode_reconnect(cursor: str) -> bytes:
     return encode_fields("reconnect", b"{}", cursor)
 
 
+def encode_items(items: Sequence[Item], event: EventName = None) -> Iterator[bytes]:
+    """Return items as pieces to send."""
+    if len(items) == 1:  # as it mostly is
+        return iter((encode_event(items[0], event),))
+    return join_pieces(encode_event(item, event) for item in items)
+
+
 def join_pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Join blocks until a piece is long enough: each is waited for by itself, so that one who reads slowly is not cut off."""
     piece: list[bytes] = []
@@ -76,16 +83,19 @@ def encode_event(item: Item, event: EventName = None) -> bytes:
     """Return an item as an event, whose id is the cursor behind it: a browser gives it back when it connects again."""
     if isinstance(item, Gap):
         return encode_fields("gap", msgspec.json.encode({"key": item.key, "reason": item.reason}), item.cursor)
-    return encode_fields(event(item) if callable(event) else event, item.raw, item.cursor)
+    name = event(item) if callable(event) else event
+    written = item.as_event
+    if written is None or written[0] != name:
+        item.as_event = written = name, encode_fields(name, item.raw, item.cursor)
+    return written[1]
 
 
 def encode_fields(name: str | None, data: bytes, cursor: str) -> bytes:
     """Return an event; data that has line ends comes as so many lines, which the browser joins again."""
-    lines = [f"id: {cursor}".encode()]
-    if name:
-        lines.append(f"event: {_one_line(name)}".encode())
-    lines += [b"data: " + line for line in _LINE_END.split(data)]
-    return b"\n".join(lines) + b"\n\n"
+    event = f"event: {_one_line(name)}\n" if name else ""
+    if b"\n" in data or b"\r" in data:
+        data = _LINE_END.sub(b"\ndata: ", data)
+    return b"%bdata: %b\n\n" % (f"id: {cursor}\n{event}".encode(), data)
 
 
 def _one_line(name: str) -> str:

@@ -9,7 +9,7 @@ from .._cursor import decode_cursor, encode_cursor, key_hash
 from .._notification import Gap, Notification
 from .._registration import LAGGING
 from .._registry import RegistryCore
-from .._stream import MAX_PENDING_BYTES, Stream
+from .._stream import Stream
 from ..abc import Runtime
 from .options import BridgeOptions
 from .refusals import Refused, Trouble, refusal_of
@@ -86,12 +86,7 @@ class Feed:
         self._runtime.spawn(self.close())
 
     def _take(self, stream: Stream) -> list[Item]:
-        items: list[Item] = []
-        size = 0
-        while stream.pending and len(items) < self._options.max_pending and size <= MAX_PENDING_BYTES:
-            item = stream.take()
-            size += len(item.raw) if isinstance(item, Notification) else 0
-            items.append(item)
+        items = stream.take_all()
         if items:
             self.cursor = items[-1].cursor
         return items

@@ -1,4 +1,4 @@
-"""What a connection tells beside its request: that the client has gone, or that it reads nothing."""
+"""What a connection tells beside its request: that the client has gone; and what the hub does by itself."""
 
 from __future__ import annotations
 
@@ -23,34 +23,26 @@ class Connection:
     No greenlet waits for it, as that would cost as much memory again as the one that answers: the hub looks by itself.
     """
 
-    __slots__ = ("_gone", "_sock", "_timer", "_watcher", "is_gone")
+    __slots__ = ("_gone", "_sock", "_watcher", "is_gone")
 
     def __init__(self, environ: WSGIEnvironment, gone: Callable[[], None]) -> None:
         """Begin; `gone` is called in the hub, once, when the client has ended the connection."""
         self.is_gone = False
         self._gone = gone
         self._sock = socket_of(environ)
-        self._timer: Any = None
         self._watcher: Any = None
         if self._sock is not None:
             send_at_once(self._sock)
             self._watcher = get_hub().loop.io(self._sock.fileno(), _READABLE)
             self._watcher.start(self._look)
 
-    def is_sent_to(self, stall_seconds: float) -> None:
-        """End the connection, unless what the server now sends is read within so many seconds: `is_read` says it is."""
+    def give_up(self) -> None:
+        """End the connection: the greenlet that sends is the server's, it gets an EPIPE, which servers take for what it is."""
         if self._sock is not None:
-            self._timer = get_hub().loop.timer(stall_seconds)
-            self._timer.start(self._give_up)
-
-    def is_read(self) -> None:
-        """Wait no more for what was sent to be read."""
-        _close(self._timer)
-        self._timer = None
+            end(self._sock)
 
     def close(self) -> None:
         """Watch no more; the connection is the server's. Twice is fine."""
-        self.is_read()
         self._look_away()
 
     def _look(self) -> None:
@@ -70,10 +62,24 @@ class Connection:
         _close(self._watcher)
         self._watcher = None
 
-    def _give_up(self) -> None:
-        end(
-            self._sock
-        )  # the greenlet that sends is the server's: it gets an EPIPE, and servers take that for what it is
+
+class Timer:
+    """Something that the hub does later, in none of the greenlets."""
+
+    __slots__ = ("_watcher", "_work")
+
+    def __init__(self, seconds: float, work: Callable[[], None]) -> None:
+        self._work = work
+        self._watcher = get_hub().loop.timer(seconds)
+        self._watcher.start(self._do)
+
+    def cancel(self) -> None:
+        """Call it off."""
+        _close(self._watcher)
+
+    def _do(self) -> None:
+        self.cancel()
+        self._work()
 
 
 def socket_of(environ: WSGIEnvironment) -> Any:

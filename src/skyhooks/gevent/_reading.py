@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from gevent.event import Event
 
-from .._bridge.events import COMMENT, HEADERS, EventName, encode_event, encode_hello, encode_reconnect, join_pieces
+from .._bridge.audience import Audience
+from .._bridge.events import COMMENT, HEADERS, EventName, encode_hello, encode_items, encode_reconnect
 from .._bridge.feed import Feed
-from .._bridge.options import BridgeOptions, since_of
+from .._bridge.options import STALL_COMMENTS, since_of
 from .._bridge.poll import poll, poll_seconds
 from .._bridge.refusals import Refused
 from .._driver import run
 from ._bridge import Answering, Bridge, Keys, KeysOf
-from ._connection import Connection
+from ._connection import Connection, Timer
 
 if TYPE_CHECKING:
     from ._registry import Registry
@@ -44,12 +46,15 @@ class EventSource(_Reading):
     def __init__(self, registry: Registry, *, keys: KeysOf, event: EventName = None, **options: Any) -> None:
         super().__init__(registry, keys=keys, **options)
         self._event = event
+        self._audience: Audience[_Events] = Audience(
+            time.monotonic, Timer, self._options.comment_seconds, _Events.break_silence
+        )
 
     def _answer(self, answer: Answering, keys: Keys) -> Iterable[bytes]:
         feed = self._feed_of(answer, keys)
         if isinstance(feed, Refused):
             return answer.refuse(feed)
-        events = _Events(feed, self._options, self._event, Connection(answer.environ, feed.end))
+        events = _Events(feed, self._event, self._audience, Connection(answer.environ, feed.end))
         try:
             answer.start(200, HEADERS)
         except BaseException:
@@ -64,15 +69,28 @@ class _Events:
     It is the core's `event_stream` as a plain object: a client that waits has no coroutines on its stack.
     """
 
-    __slots__ = ("_awake", "_connection", "_event", "_feed", "_is_over", "_options", "_pieces")
+    __slots__ = (
+        "_audience",
+        "_awake",
+        "_connection",
+        "_event",
+        "_feed",
+        "_is_over",
+        "_is_waiting",
+        "_pieces",
+        "_silences",
+    )
 
-    def __init__(self, feed: Feed, options: BridgeOptions, event: EventName, connection: Connection) -> None:
+    def __init__(self, feed: Feed, event: EventName, audience: Audience[_Events], connection: Connection) -> None:
         self._feed = feed
-        self._options = options
         self._event = event
+        self._audience = audience
         self._connection = connection
         self._awake = Event()
         self._is_over = False
+        self._is_waiting = False
+        self._silences = 0
+        """How many have passed since the server was given what it has not sent yet."""
         self._pieces: Iterator[bytes] = iter((encode_hello(feed.cursor, random.random),))
         feed.listen(self._awake.set)
 
@@ -80,14 +98,24 @@ class _Events:
         return self
 
     def __next__(self) -> bytes:
-        self._connection.is_read()  # else the server would not ask for more
+        self._silences = 0  # else the server would not ask for more
         piece = next(self._pieces, None) or self._wait()
         if piece is None or self._connection.is_gone:
             raise StopIteration
-        self._connection.is_sent_to(self._options.stall_seconds)
+        self._audience.told(self)
         return piece
 
+    def break_silence(self) -> None:
+        """Have a comment sent; give up a client that has not read what it was sent before two of them were due."""
+        if self._is_waiting:
+            self._awake.set()
+            return
+        self._silences += 1
+        if self._silences >= STALL_COMMENTS:
+            self._connection.give_up()
+
     def close(self) -> None:
+        self._audience.leave(self)
         self._connection.close()
         run(self._feed.close())
 
@@ -96,10 +124,12 @@ class _Events:
         self._awake.clear()
         items = feed.take()
         if not items and not feed.ended:
-            self._awake.wait(self._options.comment_seconds)
+            self._is_waiting = True
+            self._awake.wait()
+            self._is_waiting = False
             items = feed.take()
         if items:
-            self._pieces = join_pieces(encode_event(item, self._event) for item in items)
+            self._pieces = encode_items(items, self._event)
             return next(self._pieces)
         if not feed.ended:
             return COMMENT

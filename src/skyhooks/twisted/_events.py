@@ -13,13 +13,13 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from .._bridge.events import COMMENT, HEADERS, EventName, encode_event, encode_hello, encode_reconnect, join_pieces
+from .._bridge.audience import Audience
+from .._bridge.events import COMMENT, HEADERS, EventName, encode_hello, encode_items, encode_reconnect
 from .._bridge.feed import Feed
 from .._bridge.options import since_of
 from .._bridge.refusals import Refused
-from ._audience import Audience
 from ._bridge import Bridge, Keys, KeysOf
-from ._reactor import Timer
+from ._reactor import Timer, Turns
 from ._visit import Visit
 
 if TYPE_CHECKING:
@@ -54,7 +54,13 @@ class EventSource(Bridge):
     @cached_property
     def audience(self) -> Audience[Telling]:
         """All clients that are there."""
-        return Audience(self._registry.reactor, self._options.comment_seconds, Telling.comment)
+        reactor = self._registry.reactor
+        return Audience(reactor.seconds, reactor.callLater, self._options.comment_seconds, Telling.comment)
+
+    @cached_property
+    def turns(self) -> Turns:
+        """The turns of all clients: what comes for many at once is told in one."""
+        return Turns(self._registry.reactor)
 
     async def _admit(self, visit: Visit, keys: Keys) -> Refused | None:
         feed = await self._open_feed(keys, since_of(visit.header("last-event-id"), visit.argument("since")))
@@ -127,32 +133,32 @@ class Telling:
         """Go on in a later turn: who calls may be amid the core's."""
         if not self._is_awake:
             self._is_awake = True
-            self._bridge.audience.turns.later(self._go_on)
+            self._bridge.turns.later(self._go_on)
 
     def _go_on(self) -> None:
         self._is_awake = False
         try:
-            while self._feed is not None and not self._is_paused and self._tell(self._feed):
-                pass
+            if self._feed is not None and not self._is_paused:
+                self._tell(self._feed)
         except Exception:  # noqa: BLE001  # the application's function that names events
             log.failure("an event could not be told", Failure())
             self._abort()
 
-    def _tell(self, feed: Feed) -> bool:
-        """Write one piece; False: there is nothing to write."""
-        piece = next(self._pieces, None)
-        if piece is None:
-            event = self._bridge.event
+    def _tell(self, feed: Feed) -> None:
+        """Write what there is, for as long as there is room."""
+        while True:
+            for piece in self._pieces:
+                self._write(piece)
+                if self._is_paused or self._feed is None:
+                    return
             items = feed.take()
-            self._pieces = join_pieces(encode_event(item, event) for item in items) if items else _NOTHING
-            piece = next(self._pieces, None)
-        if piece is not None:
-            self._write(piece)
-        elif feed.ended:
+            if not items:
+                break
+            self._pieces = encode_items(items, self._bridge.event)
+        if feed.ended:
             self._write(encode_reconnect(feed.cursor))
             self._close()
             self._visit.end()
-        return piece is not None
 
     def _write(self, piece: bytes) -> None:
         self._visit.request.write(piece)
