@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from contextlib import aclosing
+from collections.abc import Iterator
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
 
-from .._bridge.events import HEADERS, EventName, event_stream
+from .._bridge.events import COMMENT, HEADERS, EventName, encode_hello, encode_items, encode_reconnect
 from .._bridge.feed import Feed
 from .._bridge.options import since_of
 from .._bridge.poll import poll, poll_seconds
@@ -52,17 +53,86 @@ class EventSource(_Reading):
         """Take what the route gives."""
         super().initialize(*args, **options)
         self._event = event
+        self._is_awake = False
+        self._is_paused = False
+        self._is_over = False
+        self._told_at = 0.0
+        self._pieces: Iterator[bytes] = iter(())
 
     async def _answer(self, feed: Feed) -> None:
+        """Say hello; what comes after it is told by turns of the loop: one who hears nothing has no coroutine for that."""
         for name, value in HEADERS:
             self.set_header(name, value)
-        connection = cast("HTTP1Connection", self.request.connection)
-        async with aclosing(event_stream(feed, self._options, random.random, self._event)) as blocks:
-            async for block in blocks:
-                self.write(block)
-                if not await self._is_written(self.flush(), connection.stream):
-                    connection.close()
+        self._loop = asyncio.get_running_loop()
+        self._pieces = iter((encode_hello(feed.cursor, random.random),))
+        feed.listen(self._wake)
+        self._wake()
+        self._timer = self._loop.call_later(self._options.comment_seconds, self._break_silence)
+        try:
+            await self._left
+        finally:
+            self._timer.cancel()
+
+    def _wake(self) -> None:
+        """Go on in a later turn: who calls may be amid the core's, and more may come in this one."""
+        if not self._is_awake:
+            self._is_awake = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_awake = False
+        if self._feed is None or self._is_paused or self._left.done():
+            return
+        try:
+            self._tell(self._feed)
+        except Exception as error:  # noqa: BLE001  # the application's function that names events: `get` raises it
+            self._left.set_exception(error)
+
+    def _tell(self, feed: Feed) -> None:
+        """Write what there is, for as long as there is room."""
+        while True:
+            for piece in self._pieces:
+                if not self._send(piece):
                     return
+            items = feed.take()
+            if items:
+                self._pieces = encode_items(items, self._event)
+            elif feed.ended and not self._is_over:
+                self._is_over = True
+                self._pieces = iter((encode_reconnect(feed.cursor),))
+            else:
+                break
+        if self._is_over:
+            self._leave()
+
+    def _send(self, piece: bytes) -> bool:
+        """Write a piece; False: there is no room for more, until the client has read it."""
+        connection = cast("HTTP1Connection", self.request.connection)
+        self.write(piece)
+        written = self.flush()
+        self._told_at = self._loop.time()
+        stream = connection.stream
+        if stream is not None and not stream.writing():
+            return True
+        self._is_paused = True
+        written.add_done_callback(self._resume)
+        return False
+
+    def _resume(self, _: asyncio.Future[None]) -> None:
+        self._is_paused = False
+        self._wake()
+
+    def _break_silence(self) -> None:
+        silence = self._loop.time() - self._told_at
+        comment_seconds = self._options.comment_seconds
+        if self._is_paused and silence >= self._options.stall_seconds:
+            cast("HTTP1Connection", self.request.connection).close()
+            self._leave()
+            return
+        if silence >= comment_seconds and not self._is_paused and not self._left.done():
+            self._send(COMMENT)
+            silence = 0
+        self._timer = self._loop.call_later(comment_seconds - silence % comment_seconds, self._break_silence)
 
 
 class LongPoll(_Reading):
