@@ -22,6 +22,7 @@ NEEDS = {
     "test_examples*.py": "fleet",
     "test_demo_mixed*.py": "fleet",
     "test_script*.py": "browser",
+    "test_page*.py": "browser",
     "test_script_celery*.py": "celery",
 }
 """What the tests of a file are marked with, by all that fit; a single test, or a case of one, may be marked as well."""

@@ -89,34 +89,38 @@ def serving(room, *words):
         assert_nothing_is_left(room)
 
 
-class EventsTests:
-    """What a web process does with `/events`; the fixture `name` says which one."""
+class WebTests:
+    """What a web process does; the fixture `name` says which one."""
 
-    def test_events_are_for_the_demos_own_page(self, name, room):
+    def test_it_is_for_the_demos_own_page(self, name, room):
         with serving(room) as page:
             port = page.process(name)["port"]
             own = f"http://localhost:{page.port}"
-            assert page.ask("GET", "/events", port=port, Origin="http://evil.example")[0] == 403
-            assert page.ask("GET", "/events", port=port, Host=f"evil.example:{port}")[0] == 403
-            assert page.ask("GET", "/nope", port=port, Origin=own)[0] == 404
-            assert page.ask("POST", "/events", port=port)[0] == 405
-            assert page.ask("HEAD", "/events", port=port)[0] == 405
-            status, reason = page.ask("GET", "/events?since=junk", port=port)
-            assert (status, b"cursor" in reason) == (400, True)
+            for path in ("/events", "/poll?timeout=0"):
+                assert page.ask("GET", path, port=port, Origin="http://evil.example")[0] == 403
+                assert page.ask("GET", path, port=port, Host=f"evil.example:{port}")[0] == 403
+                assert page.ask("POST", path, port=port)[0] == 405
+                assert page.ask("HEAD", path, port=port)[0] == 405
+                assert page.ask("GET", "/nope", port=port, Origin=own)[0] == 404
+            for path in ("/events?since=junk", "/poll?since=junk"):
+                status, reason = page.ask("GET", path, port=port)
+                assert (status, json.loads(reason)["code"]) == (400, "cursor")
 
-    def test_events_begin_with_who_sends_them(self, name, room):
+    def test_the_page_may_read_events_and_polls_though_it_comes_from_another_port(self, name, room):
         with serving(room) as page:
-            process = page.process(name)
+            port = page.process(name)["port"]
             own = f"http://localhost:{page.port}"
-            with page.opened("/events", port=process["port"], Origin=own) as answer:
+            with page.opened("/events", port=port, Origin=own) as answer:
                 assert answer.status == 200
                 assert answer.getheader("content-type") == "text/event-stream"
                 assert answer.getheader("cache-control") == "no-store"
                 assert answer.getheader("access-control-allow-origin") == own
                 assert answer.readline().startswith(b"retry: ")
-                assert answer.readline() == b"event: hello\n"
-                hello = json.loads(answer.readline().removeprefix(b"data: "))
-        assert (hello["process"], hello["framework"], hello["pid"]) == (name, process["framework"], process["pid"])
+            with page.opened("/poll?timeout=0", port=port, Origin=own) as answer:
+                assert answer.status == 204
+                assert answer.getheader("access-control-allow-origin") == own
+                assert answer.getheader("skyhooks-cursor")
+            assert page.ask("GET", "/poll?timeout=soon", port=port)[0] == 400
 
     def test_a_browser_that_goes_is_noticed(self, name, room, tmp_path):
         url = f"sqlite:///{tmp_path}/given.db"
@@ -136,14 +140,14 @@ class EventsTests:
                 for number in range(100):
                     notifier.notify({key: value}, {"number": number, "ballast": "x" * 100_000})
             told = [json.loads(line.removeprefix(b"data: ")) for line in data_lines(answer, 101)]
-        assert [one["data"]["number"] for one in told[1:]] == list(range(100))
+        assert [one["number"] for one in told[1:]] == list(range(100))
 
     def test_a_store_that_is_away_is_told(self, name, room, tmp_path):
         with serving(room, "--store", f"sqlite:///{tmp_path}/given.db") as page:
             for file in tmp_path.glob("given.db*"):
                 file.unlink()
             status, reason = page.ask("GET", "/events", port=page.process(name)["port"])
-        assert (status, b"given.db" in reason) == (503, True)
+        assert (status, json.loads(reason)["code"]) == (503, "unavailable")
 
     def test_a_process_that_stops_ends_its_streams(self, name, room):
         with ExitStack() as stack:

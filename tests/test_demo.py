@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from commands import LIMIT_SECONDS, begin, lines, run
-from demo_page import EventsTests, assert_nothing_is_left, processes_of, room, serving, wait_until
+from demo_page import WebTests, assert_nothing_is_left, processes_of, room, serving, wait_until
 from skyhooks._stores import open_store
 from skyhooks.cli.output import Bar, cut, style, width
 from skyhooks.demo import check as demo_check
@@ -73,8 +73,8 @@ def test_once_shows_people_a_table_and_a_verdict(room, work):
     done = run("demo", "--once", "--seconds", "1", work, TMPDIR=str(room))
     assert done.returncode == 0, done.stdout + done.stderr
     headers, a, _, _, verdict = done.stdout.splitlines()
-    assert headers.split()[:5] == ["PROCESS", "FRAMEWORK", "KILLED", "AFTER", "RECEIVED"]
-    assert a.split()[:4] == ["A", choose()[0], "11", "43"]
+    assert headers.split()[:6] == ["PROCESS", "FRAMEWORK", "TRANSPORT", "KILLED", "AFTER", "RECEIVED"]
+    assert a.split()[:5] == ["A", choose()[0], "EventSource", "11", "43"]
     assert verdict.startswith("ok: each process was killed, and its reader went on where it was")
     assert verdict.endswith("all 43 notifications of the log, once and in order")
 
@@ -211,7 +211,7 @@ class Pane:
     def __init__(self, page, name, until):
         self.name = name
         self.port = page.process(name)["port"]
-        self.told, self.pids, self.half = [], [], threading.Event()
+        self.told, self.connections, self.half = [], 0, threading.Event()
         self._cursor = None
         self._until = until
         self._thread = threading.Thread(target=self._read)
@@ -231,7 +231,7 @@ class Pane:
 
     @property
     def _ended(self):
-        return self.told and (self.told[-1]["data"]["job"], self.told[-1]["data"]["kind"]) == (self._until, "summary")
+        return self.told and (self.told[-1]["job"], self.told[-1]["kind"]) == (self._until, "summary")
 
     def _read_on(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_SECONDS)
@@ -253,13 +253,13 @@ class Pane:
 
     def _take(self, event):
         data = json.loads(event["data"])
-        self._cursor = event.get("id", self._cursor)
-        if event["event"] == "hello":
-            self.pids.append(data["pid"])
+        self._cursor = event["id"]
+        if event.get("event") == "hello":
+            self.connections += 1
         else:
-            assert event["event"] == "notification"
+            assert "event" not in event
             self.told.append(data)
-            if data["data"]["index"] * 2 >= data["data"]["files"]:
+            if data["index"] * 2 >= data["files"]:
                 self.half.set()
 
 
@@ -270,16 +270,39 @@ def test_a_pane_carries_on_without_a_gap_when_its_process_is_killed(room, work):
         assert page.ask("POST", "/job")[0] == 202
         assert page.ask("POST", "/job")[0] == 409
         assert panes[1].half.wait(LIMIT_SECONDS)
+        assert page.ask("POST", "/start?process=B")[0] == 409
         assert page.ask("POST", "/kill?process=B")[0] == 202
+        wait_until(lambda: page.process("B")["pid"] is None)
         assert page.ask("POST", "/kill?process=B")[0] == 409
+        assert page.ask("POST", "/start?process=B")[0] == 202
+        assert page.ask("POST", "/start?process=B")[0] == 409
         for pane in panes:
             pane.join()
         after = page.process("B")
-    assert panes[1].pids == [before["pid"], after["pid"]]
-    assert before["port"] == after["port"]
+    assert [pane.connections for pane in panes] == [1, 2, 1]
+    assert (before["port"] == after["port"], before["pid"] == after["pid"]) == (True, False)
     for pane in panes:
-        assert [one["data"]["index"] for one in pane.told] == list(range(43))
-        assert len({one["id"] for one in pane.told}) == 43
+        assert [one["index"] for one in pane.told] == list(range(43))
+
+
+def test_a_pane_carries_on_without_a_gap_when_its_connection_is_cut(room, work, monkeypatch):
+    with serving(room, "--seconds", "2", work) as page:
+        panes = [Pane(page, name, until=1) for name in "AB"]
+        before = page.process("A")
+        page.ask("POST", "/job")
+        assert panes[0].half.wait(LIMIT_SECONDS)
+        assert page.ask("POST", "/cut?process=A")[0] == 202
+        assert page.process("A")["cut"]
+        assert page.ask("POST", "/cut?process=A")[0] == 409
+        with pytest.raises((OSError, http.client.HTTPException)):
+            page.ask("GET", "/poll?timeout=0", port=before["port"])
+        for pane in panes:
+            pane.join()
+        after = page.process("A")
+    assert (before["pid"], after["cut"]) == (after["pid"], False)
+    assert [pane.connections > 1 for pane in panes] == [True, False]
+    for pane in panes:
+        assert [one["index"] for one in pane.told] == list(range(43))
 
 
 def test_a_job_tells_what_is_in_the_files(room, work):
@@ -289,7 +312,7 @@ def test_a_job_tells_what_is_in_the_files(room, work):
         pane.join()
         wait_until(lambda: page.state["report"] is not None)
         state = page.state
-    started, *middle, summary = [one["data"] for one in pane.told]
+    started, *middle, summary = pane.told
     content = {one["path"]: one for one in middle}
     assert started["kind"] == "started"
     assert set(content) == {"name-\ufffd", *(f"sub/{number:02}.txt" for number in range(40))}
@@ -307,17 +330,16 @@ def test_who_comes_late_gets_all_jobs_from_the_log(room, work):
             wait_until(lambda number=number: page.state["job"] == number and not page.state["job_is_running"])
         pane = Pane(page, "C", until=2)
         pane.join()
-    assert [one["data"]["index"] for one in pane.told] == [*range(43)] * 2
-    assert all(one["replayed"] for one in pane.told)
+    assert [(one["job"], one["index"]) for one in pane.told] == [(job, index) for job in (1, 2) for index in range(43)]
 
 
 def test_a_process_that_dies_by_itself_can_be_started_again(room):
     with serving(room) as page:
         os.kill(page.process("A")["pid"], signal.SIGKILL)
         wait_until(lambda: page.process("A")["pid"] is None)
-        assert page.process("A")["reviving"] is False
-        page.ask("POST", "/kill?process=A")
-        wait_until(lambda: page.process("A")["pid"] is not None and not page.process("A")["reviving"])
+        assert page.process("A")["starting"] is False
+        page.ask("POST", "/start?process=A")
+        wait_until(lambda: page.process("A")["pid"] is not None and not page.process("A")["starting"])
 
 
 def test_the_page_is_served_to_its_own_browser_only(room):
@@ -329,10 +351,11 @@ def test_the_page_is_served_to_its_own_browser_only(room):
         assert page.ask("POST", "/job", Origin="null")[0] == 403
         assert page.ask("GET", "/nope")[0] == 404
         assert page.ask("POST", "/kill?process=D")[0] == 404
+        assert page.ask("GET", "/kill?process=A")[0] == 404
         assert page.state["job"] == 0
 
 
-class TestEvents(EventsTests):
+class TestWeb(WebTests):
     @pytest.fixture
     def name(self):
         return "A"
@@ -357,17 +380,17 @@ def in_room(room, monkeypatch):
 
 
 async def check(**how):
-    async with Cluster(0, ()) as fleet:
+    async with Cluster() as fleet:
         return await Check(fleet, Bar("", io.StringIO())).run([], **how)
 
 
 def test_a_check_passes_on_plain_asyncio_alone(in_room, monkeypatch):
     monkeypatch.setattr(cluster, "choose", lambda: ["asyncio"] * 3)
     result = asyncio.run(check(files=40, seconds=1.0))
-    assert [(one.framework, one.killed_after) for one in result.verdicts] == [
-        ("asyncio", 11),
-        ("asyncio", 21),
-        ("asyncio", 32),
+    assert [(one.framework, one.transport, one.killed_after) for one in result.verdicts] == [
+        ("asyncio", "events", 11),
+        ("asyncio", "events", 21),
+        ("asyncio", "poll", 32),
     ]
     assert result.ok
 
@@ -436,21 +459,14 @@ def test_the_standard_library_is_there_to_be_read():
 class Someone:
     name = "A"
     framework = "asyncio"
+    transports = ("events",)
     pid = 1
 
 
 def test_a_reader_takes_nothing_more_from_a_process_that_is_dead():
     async def answer(_, writer):
-        notification = {
-            "id": "1",
-            "key": "demo=1",
-            "sent_at": 0,
-            "replayed": True,
-            "data": {"kind": "file", "files": 2},
-        }
-        writer.write(
-            b"HTTP/1.1 200 OK\r\n\r\n" + b"event: notification\ndata: %b\n\n" % json.dumps(notification).encode() * 2
-        )
+        data = json.dumps({"kind": "file", "job": 1, "index": 1, "files": 2, "at": 0.0}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + b"id: 1\ndata: %b\n\n" % data * 2)
         writer.close()
 
     async def die(reader):
@@ -464,7 +480,7 @@ def test_a_reader_takes_nothing_more_from_a_process_that_is_dead():
     someone = Someone()
     reader = Reader(someone, die)
     asyncio.run(read())
-    assert reader.ids == ["1"]
+    assert reader.ids == ["job-1:1"]
 
 
 @pytest.mark.parametrize(
@@ -503,7 +519,7 @@ def test_percentiles_are_of_what_was_measured():
 
 
 def a_verdict(*, ok=True, killed_after=1, resumed=True):
-    return Verdict("A", "asyncio", killed_after, resumed, 3, 0, 0, 0, ok, None, None)
+    return Verdict("A", "asyncio", "events", killed_after, resumed, 3, 0, 0, 0, ok, None, None)
 
 
 def a_result(verdict, *, trimmed=0, alike=True, report=None):

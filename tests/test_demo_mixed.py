@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from commands import lines, run
-from demo_page import EventsTests, assert_nothing_is_left, room
+from demo_page import WebTests, assert_nothing_is_left, room
 from mongodb_server import server
 from processes import free_port
 from skyhooks._stores import open_store
@@ -15,7 +15,7 @@ for package in ("tornado", "gevent", "twisted"):
     pytest.importorskip(package)
 
 
-class TestEvents(EventsTests):
+class TestWeb(WebTests):
     @pytest.fixture(params=["A", "B", "C"], ids=["tornado", "gevent", "twisted"])
     def name(self, request):
         return request.param
@@ -28,10 +28,12 @@ def assert_all_got_everything(room, *words):
     (result,) = lines(done.stdout)
     assert (result["ok"], result["alike"], result["notifications"]) == (True, True, 402)
     verdicts = result["verdicts"]
-    assert [(one["process"], one["framework"], one["killed_after"], one["resumed"]) for one in verdicts] == [
-        ("A", "tornado", 101, True),
-        ("B", "gevent", 201, True),
-        ("C", "twisted", 302, True),
+    assert [
+        (one["process"], one["framework"], one["transport"], one["killed_after"], one["resumed"]) for one in verdicts
+    ] == [
+        ("A", "tornado", "events", 101, True),
+        ("B", "gevent", "socket", 201, True),
+        ("C", "twisted", "poll", 302, True),
     ]
     assert [(one["received"], one["duplicates"], one["gaps"]) for one in verdicts] == [(402, 0, 0)] * 3
     assert_nothing_is_left(room)

@@ -23,6 +23,7 @@ const subscription = subscribe({events: "/events", socket: new URL("wss://other.
   transports: ["socket", "events"],
 });
 const cursor: string | null = subscription.cursor;
+subscription.retry();
 subscription.close();
 // @ts-expect-error
 subscription.cursor = cursor;
@@ -41,6 +42,13 @@ def tsc():
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     options = "--noEmit --allowJs --checkJs --strict --target es2022 --module es2022 --lib es2022,dom,dom.iterable"
     return [npm, "exec", "--yes", f"--package={TYPESCRIPT}", "--", "tsc", *options.split()]
+
+
+def test_the_types_of_the_demos_page_hold(tsc, tmp_path):
+    for file in [SCRIPT, *Path(skyhooks.__file__).with_name("demo").glob("page/*.js")]:
+        shutil.copy(file, tmp_path)
+    run = subprocess.run([*tsc, "page.js"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "")
 
 
 def test_the_types_of_its_jsdoc_hold_within_and_for_who_uses_it(tsc, tmp_path):

@@ -15,7 +15,9 @@ POLL_SECONDS = 25.0
 """How long a poll waits that does not say: shorter than what proxies bear."""
 MAX_POLL_SECONDS = 60.0
 REPLAY_SECONDS = 3.0
-"""How long even a poll waits that is not to wait, where the log may have something for it."""
+"""How long even a poll waits that is not to wait, while the log may have something for it."""
+REPLAY_STEP_SECONDS = 0.02
+"""How often it looks whether the log has been read: that it had nothing wakes nobody."""
 
 
 class PollAnswer(msgspec.Struct, frozen=True):
@@ -34,8 +36,10 @@ class _Body(msgspec.Struct, frozen=True):
 async def poll(feed: Feed, seconds: float) -> PollAnswer:
     """Answer with what is there, or comes within so many seconds: 200 and a list, else 204."""
     items = await feed.next(seconds)
-    if not items and feed.is_behind:
-        items = await feed.next(REPLAY_SECONDS)
+    left = REPLAY_SECONDS
+    while not items and feed.is_behind and left > 0 and not feed.ended:
+        items = await feed.next(REPLAY_STEP_SECONDS)
+        left -= REPLAY_STEP_SECONDS
     headers = (("cache-control", "no-store"), (CURSOR, feed.cursor))
     if not items:
         return PollAnswer(204, b"", headers)

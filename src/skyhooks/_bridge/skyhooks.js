@@ -56,6 +56,14 @@
  * @property {number} [helloSeconds] How long a connection may take until something is heard. Default: 10.
  */
 
+/**
+ * @typedef {object} Subscription
+ * @property {string | null} cursor Where the page is; null until the server said it.
+ * @property {() => void} retry Where it waits for the moment of the next try, that is now: for a button, or when the page
+ *   has reason to believe that it would succeed.
+ * @property {() => void} close Ends it; twice is fine.
+ */
+
 /** @typedef {{type: string, cursor: string, [field: string]: any}} Message As a WebSocket bridge sends them. */
 /** @typedef {{woken?: boolean, unreachable?: boolean, status?: number}} End Why a connection has ended. */
 /** @typedef {(url: URL, hear: (message: Message) => void, end: (why?: End) => void, options: Options) => () => void} Open */
@@ -78,14 +86,14 @@ const EARLY_MS = 1_000;
  *
  * @param {Address} address
  * @param {Options} options
- * @returns {{readonly cursor: string | null, close: () => void}} `cursor`: where the page is; null until the server said it.
+ * @returns {Readonly<Subscription>}
  * @throws {TypeError} if a transport has no URL, or none that can be read
  */
 export function subscribe(address, options) {
-  return new Subscription(routesOf(address, options.transports), options);
+  return new Listening(routesOf(address, options.transports), options);
 }
 
-class Subscription {
+class Listening {
   /** @type {string | null} */
   #cursor;
   #routes;
@@ -108,6 +116,10 @@ class Subscription {
 
   get cursor() {
     return this.#cursor;
+  }
+
+  retry() {
+    if (this.#state === "waiting") this.#interrupt({woken: true});
   }
 
   close() {

@@ -94,16 +94,18 @@ def _add_demo(add: _Add) -> None:
         usage="skyhooks demo [PATH…] [--once] [--store URL] [--port PORT] [--open]",
         description="""\
 Start three web processes, a Tornado, a gevent and a Twisted one, and a page,
-each of its panes connected to another one. A button starts a job that reads
-files (lines, words, bytes, SHA-256); its progress and its summary reach all
-three. Kill a process: its pane carries on without a gap. A framework that is
-not installed is replaced by plain asyncio.""",
+each of its panes connected to another one: by EventSource, WebSocket and long
+poll. A button starts a job that reads files (lines, words, bytes, SHA-256);
+its progress and its summary reach all three. Kill a process, or cut a
+connection: the pane carries on without a gap. A framework that is not
+installed is replaced by plain asyncio, which has no WebSocket here.""",
         epilog=f"""\
 examples:
   skyhooks demo                   print a URL, and serve the page until Ctrl-C
   skyhooks demo --open ~/notes    open the browser; the job reads these files
-  skyhooks demo --once            no browser: run the job, kill -9 each process
-                                  in turn, check that all got everything
+  skyhooks demo --once            no browser: run the job, read it by each
+                                  transport, kill -9 each process in turn,
+                                  check that all got everything
   skyhooks demo --store mongodb://localhost/skyhooks
 
 The store is a temporary SQLite file whose retention is large enough for the

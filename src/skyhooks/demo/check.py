@@ -24,6 +24,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
     process: str
     framework: str
+    transport: str
+    """By which its reader was connected: `events`, `socket` or `poll`."""
     killed_after: int | None
     """How many notifications its reader had then; None: it was not killed."""
     resumed: bool
@@ -151,6 +153,7 @@ def judge(reader: Reader, log: Log, killed_after: int | None) -> Verdict:
     return Verdict(
         process=reader.process.name,
         framework=reader.process.framework,
+        transport=reader.transport,
         killed_after=killed_after,
         resumed=reader.connections > 1,
         received=len(reader.ids),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import socket
 import tempfile
@@ -16,9 +15,9 @@ from urllib.parse import quote
 import msgspec
 
 from ..exceptions import SkyhooksError
-from .frameworks import choose
+from .frameworks import choose, transports_of
 from .orders import JobOrder, JobReport, WebOrder
-from .processes import Child, ProcessFailed, WebProcess
+from .processes import Child, WebProcess
 from .store import DemoStore
 from .web import HOST
 
@@ -32,15 +31,13 @@ class Cluster:
     Without a store's URL, the store is a file in that directory.
     """
 
-    def __init__(self, first_port: int, origins: Sequence[str], store_url: str | None = None) -> None:
+    def __init__(self, origins: Sequence[str] = (), store_url: str | None = None) -> None:
         self.scratch = tempfile.mkdtemp(prefix="skyhooks-demo-")
         self.store = DemoStore(store_url or f"sqlite:///{quote(self.scratch)}/demo.db?{RETENTION}")
         self.jobs = 0
         self._job: Child | None = None
         try:
-            self.processes = [
-                self._plan(number, framework, first_port, origins) for number, framework in enumerate(choose())
-            ]
+            self.processes = [self._plan(number, framework, origins) for number, framework in enumerate(choose())]
         except BaseException:
             shutil.rmtree(self.scratch)
             raise
@@ -79,8 +76,8 @@ class Cluster:
         self._job = job = await Child.start("skyhooks.demo.job", order, self.store.url, paths)
         return msgspec.json.decode(await job.line(), type=JobReport)
 
-    def _plan(self, number: int, framework: str, first_port: int, origins: Sequence[str]) -> WebProcess:
-        reservation = _reserve(first_port + number if first_port else 0)
+    def _plan(self, number: int, framework: str, origins: Sequence[str]) -> WebProcess:
+        reservation = _reserve()
         order = WebOrder(
             scratch=self.scratch,
             keys=self.store.keys,
@@ -89,7 +86,7 @@ class Cluster:
             port=reservation.getsockname()[1],
             origins=list(origins),
         )
-        return WebProcess(order, self.store.url, framework, reservation)
+        return WebProcess(order, self.store.url, framework, transports_of(number, framework), reservation)
 
     async def _stop(self) -> None:
         children = [process.stop() for process in self.processes]
@@ -102,16 +99,10 @@ class Cluster:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def _reserve(port: int) -> socket.socket:
+def _reserve() -> socket.socket:
     """Bind a port without listening: while its process is dead nobody is given it, not even as a client's own port."""
     reservation = socket.socket()
     reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        reservation.bind((HOST, port))
-    except OSError as error:
-        reservation.close()
-        raise ProcessFailed(
-            f"port {port} cannot be had ({os.strerror(error.errno or 0)}); give another --port"
-        ) from None
+    reservation.bind((HOST, 0))
     return reservation

@@ -21,6 +21,7 @@ from .front import Front
 
 PAGE_JOB_SECONDS = 15.0
 ONCE_JOB_SECONDS = 4.0
+TRANSPORTS = {"events": "EventSource", "socket": "WebSocket", "poll": "long poll"}
 
 
 def run(options: argparse.Namespace) -> Exit:
@@ -68,7 +69,7 @@ async def _once(options: argparse.Namespace) -> Exit:
     bar = Bar("notifications")
     if notice():
         bar.say(notice())
-    cluster = Cluster(0, (), options.store)
+    cluster = Cluster(store_url=options.store)
     bar.say(f"starting three web processes ({', '.join(one.framework for one in cluster.processes)}) and a store")
     async with cluster:
         result = await Check(cluster, bar).run(
@@ -85,6 +86,7 @@ def _print(result: Result) -> None:
     headers = (
         "PROCESS",
         "FRAMEWORK",
+        "TRANSPORT",
         "KILLED AFTER",
         "RECEIVED",
         "CAUGHT UP",
@@ -93,7 +95,7 @@ def _print(result: Result) -> None:
         "P50 MS",
         "P99 MS",
     )
-    print_table(headers, [_row(one) for one in result.verdicts], right=headers[2:])
+    print_table(headers, [_row(one) for one in result.verdicts], right=headers[3:])
     if result.ok:
         print(f"{style('green', 'ok')}: {_praise(result)}")
     else:
@@ -104,6 +106,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     return (
         verdict.process,
         verdict.framework,
+        TRANSPORTS[verdict.transport],
         "-" if verdict.killed_after is None else str(verdict.killed_after),
         str(verdict.received),
         str(verdict.caught_up),

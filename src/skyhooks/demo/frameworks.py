@@ -1,4 +1,4 @@
-"""Which framework each web process is written with: three, or plain asyncio in the place of what is not installed."""
+"""Which framework each web process is written with: three, or plain asyncio in the place of what is not installed; and by what its pane is connected."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ from importlib.util import find_spec
 
 WANTED = ("tornado", "gevent", "twisted")
 SPARE = "asyncio"
+TRANSPORTS = ("events", "socket", "poll")
+"""EventSource, WebSocket, long poll; the spare has no WebSocket, which stands on a library that comes with the frameworks."""
 INSTALL = f'pip install "skyhooks[{",".join(WANTED)}]"'
 
 
 def choose() -> list[str]:
     """Return the framework of each process, in their order."""
     return [framework if _is_installed(framework) else SPARE for framework in WANTED]
+
+
+def transports_of(number: int, framework: str) -> list[str]:
+    """Return by what a process can be reached, its pane's first one in front: another for each."""
+    offered = [one for one in TRANSPORTS if one != "socket" or framework != SPARE]
+    first = TRANSPORTS[number] if TRANSPORTS[number] in offered else offered[0]
+    return sorted(offered, key=lambda one: one != first)
 
 
 def notice() -> str:

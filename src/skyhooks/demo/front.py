@@ -1,12 +1,11 @@
-"""The demo's front page, served by the parent: it shows the processes, starts jobs and kills processes."""
+"""The demo's front: the page and what is behind its buttons, served by the parent of all processes."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
-from importlib.resources import files as package_files
 from types import TracebackType
 from typing import Self
 
@@ -16,24 +15,13 @@ from .cluster import Cluster
 from .frameworks import notice
 from .http import Exchange, Server
 from .orders import JobReport
+from .page import POLICY, read_page
 from .processes import ProcessFailed, WebProcess
 from .web import HOST, HOSTS
+from .wire import Wire
 
-DOWN_SECONDS = 1.5
-"""How long a killed process stays dead: long enough to be seen, and to miss something."""
-
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'unsafe-inline'",
-        "style-src 'unsafe-inline'",
-        "img-src data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "connect-src 'self' " + " ".join(f"http://{host}:*" for host in HOSTS),
-    )
-)
+CUT_SECONDS = 2.0
+"""How long a connection stays cut: long enough to be seen, and to miss something."""
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -41,9 +29,12 @@ class Shown(msgspec.Struct, frozen=True):
 
     name: str
     framework: str
+    transports: Sequence[str]
     port: int
+    """Of the wire to it."""
     pid: int | None
-    reviving: bool
+    starting: bool
+    cut: bool
 
 
 class State(msgspec.Struct, frozen=True):
@@ -72,26 +63,33 @@ class Front:
         self._files = files
         self._seconds = seconds
         self._server = Server(self._handle)
-        self._page = package_files(__package__).joinpath("page.html").read_bytes()
+        self._page = read_page()
+        self._wires: dict[str, Wire] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reviving: set[str] = set()
+        self._starting: set[str] = set()
         self._report: JobReport | None = None
         self._trouble = ""
         self._notice = notice()
+        self._actions: dict[str, Callable[[WebProcess], HTTPStatus]] = {
+            "/kill": self._kill,
+            "/start": self._start,
+            "/cut": self._cut,
+        }
 
     async def __aenter__(self) -> Self:
+        await _listen(self._server.start, self._port, HOST)
         try:
-            await self._server.start(HOST, self._port)
-        except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            raise ProcessFailed(f"port {self._port} cannot be had ({reason}); give another --port") from None
-        port = self._server.port
-        try:
-            origins = [f"http://{host}:{port}" for host in HOSTS]
-            self._cluster = Cluster(self._port and port + 1, origins, self._store_url)
+            self._cluster = Cluster([f"http://{host}:{self._server.port}" for host in HOSTS], self._store_url)
             await self._cluster.__aenter__()
         except BaseException:
             await self._server.close()
+            raise
+        try:
+            for number, process in enumerate(self._cluster.processes, 1):
+                self._wires[process.name] = wire = Wire(process.port)
+                await _listen(wire.start, self._port and self._port + number)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
             raise
         return self
 
@@ -103,6 +101,7 @@ class Front:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._cluster.__aexit__(kind, error, traceback)
+        await asyncio.gather(*(wire.close() for wire in self._wires.values()))
 
     @property
     def url(self) -> str:
@@ -124,33 +123,38 @@ class Front:
         await asyncio.Event().wait()
 
     async def _handle(self, exchange: Exchange) -> None:
-        request = exchange.request
-        if (request.method, request.path) == ("GET", "/"):
-            await exchange.answer(HTTPStatus.OK, self._page, "text/html; charset=utf-8", content_security_policy=POLICY)
-        elif (request.method, request.path) == ("GET", "/state"):
+        method, path = exchange.request.method, exchange.request.path
+        file = self._page.get(path)
+        if method == "GET" and file is not None:
+            await exchange.answer(HTTPStatus.OK, file.body, file.media_type, content_security_policy=POLICY)
+        elif (method, path) == ("GET", "/state"):
             await exchange.answer(HTTPStatus.OK, msgspec.json.encode(self._state()), "application/json")
-        elif (request.method, request.path) == ("POST", "/job"):
+        elif (method, path) == ("POST", "/job"):
             await exchange.answer(self._start_job())
-        elif (request.method, request.path) == ("POST", "/kill"):
-            await exchange.answer(self._kill(request.query.get("process", "")))
+        elif method == "POST" and path in self._actions:
+            await exchange.answer(self._act(path, exchange.request.query.get("process", "")))
         else:
             await exchange.answer(HTTPStatus.NOT_FOUND)
 
     def _state(self) -> State:
         cluster = self._cluster
-        shown = [
-            Shown(one.name, one.framework, one.port, one.pid, one.name in self._reviving) for one in cluster.processes
-        ]
         return State(
             key=self.key,
             store=self.store,
-            processes=shown,
+            processes=[self._show(process) for process in cluster.processes],
             job=cluster.jobs,
             job_is_running=self._job_runs,
             report=self._report,
             trouble=self._trouble,
             notice=self._notice,
         )
+
+    def _show(self, process: WebProcess) -> Shown:
+        wire, name = self._wires[process.name], process.name
+        starting = name in self._starting
+        return Shown(name, process.framework, process.transports, wire.port, process.pid, starting, wire.is_cut)
+
+    # -- what the buttons do ----------------------------------------------------------------------
 
     @property
     def _job_runs(self) -> bool:
@@ -162,27 +166,39 @@ class Front:
         self._spawn("job", self._run_job())
         return HTTPStatus.ACCEPTED
 
-    def _kill(self, name: str) -> HTTPStatus:
+    def _act(self, path: str, name: str) -> HTTPStatus:
         process = self._cluster.process(name)
-        if process is None:
-            return HTTPStatus.NOT_FOUND
-        if name in self._reviving:
+        return HTTPStatus.NOT_FOUND if process is None else self._actions[path](process)
+
+    def _kill(self, process: WebProcess) -> HTTPStatus:
+        if process.pid is None or process.name in self._starting:
             return HTTPStatus.CONFLICT
-        self._reviving.add(name)
-        self._spawn("kill", self._crash(process))
+        self._spawn("kill", process.kill())
+        return HTTPStatus.ACCEPTED
+
+    def _start(self, process: WebProcess) -> HTTPStatus:
+        if process.pid is not None or process.name in self._starting:
+            return HTTPStatus.CONFLICT
+        self._starting.add(process.name)
+        self._spawn("start", self._start_anew(process))
+        return HTTPStatus.ACCEPTED
+
+    def _cut(self, process: WebProcess) -> HTTPStatus:
+        wire = self._wires[process.name]
+        if wire.is_cut:
+            return HTTPStatus.CONFLICT
+        self._spawn("cut", wire.cut(CUT_SECONDS))
         return HTTPStatus.ACCEPTED
 
     async def _run_job(self) -> None:
         self._report = None
         self._report = await self._cluster.run_job(self._paths, files=self._files, seconds=self._seconds)
 
-    async def _crash(self, process: WebProcess) -> None:
+    async def _start_anew(self, process: WebProcess) -> None:
         try:
-            await process.kill()
-            await asyncio.sleep(DOWN_SECONDS)
             await process.start()
         finally:
-            self._reviving.discard(process.name)
+            self._starting.discard(process.name)
 
     def _spawn(self, name: str, work: Awaitable[None]) -> None:
         self._trouble = ""
@@ -196,3 +212,11 @@ class Front:
         task = asyncio.create_task(watch(), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _listen(start: Callable[..., Awaitable[None]], port: int, *host: str) -> None:
+    try:
+        await start(*host, port)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise ProcessFailed(f"port {port} cannot be had ({reason}); give another --port") from None

@@ -13,7 +13,7 @@ import msgspec
 from ..blocking import Notifier, Submission
 from ..exceptions import SkyhooksError
 from .files import Facts, choose, measure, shown
-from .orders import JobOrder, JobReport, say, when_parent_ends
+from .orders import JobOrder, JobReport, Progress, say, when_parent_ends
 
 FLUSH_SECONDS = 30.0
 
@@ -41,16 +41,17 @@ class Job:
 
     def run(self, files: Sequence[str]) -> JobReport:
         """Read the files; the summary waits for its receipt, everything before is only submitted."""
-        self._tell("started", 0, {"files": len(files)})
+        self._tell("started", 0, len(files), {})
         for index, (path, name) in enumerate(zip(files, _names(files), strict=True), 1):
             self._wait_for_turn(index, len(files))
-            self._tell("file", index, {"files": len(files), "path": name, **self._examine(path)})
+            self._tell("file", index, len(files), {"path": name, **self._examine(path)})
         self._notifier.flush(FLUSH_SECONDS)
         return self._summarize(len(files))
 
-    def _tell(self, kind: str, index: int, data: dict[str, object]) -> None:
-        data = {"kind": kind, "job": self._order.number, "index": index, **data}
-        self._submitted.append(self._notifier.submit(self._order.keys, data, id=self._id(index)))
+    def _tell(self, kind: str, index: int, files: int, facts: dict[str, object]) -> None:
+        progress = Progress(kind, self._order.number, index, files, time.time())
+        data = {**msgspec.structs.asdict(progress), **facts}
+        self._submitted.append(self._notifier.submit(self._order.keys, data, id=progress.id))
 
     def _examine(self, path: str) -> dict[str, object]:
         try:
@@ -68,24 +69,17 @@ class Job:
         self._digest.update(bytes.fromhex(facts.sha256))
 
     def _summarize(self, files: int) -> JobReport:
-        index = files + 1
-        summary = {
-            "kind": "summary",
-            "job": self._order.number,
-            "index": index,
-            "files": files,
+        failed = sum(not _is_published(one) for one in self._submitted)
+        progress = Progress("summary", self._order.number, files + 1, files, time.time())
+        facts = {
             **self._total,
             "sha256": self._digest.hexdigest(),
             "seconds": round(time.monotonic() - self._started, 3),
         }
-        failed = sum(not _is_published(one) for one in self._submitted)
-        receipt = self._notifier.notify(self._order.keys, summary, id=self._id(index))
+        data = {**msgspec.structs.asdict(progress), **facts}
+        receipt = self._notifier.notify(self._order.keys, data, id=progress.id)
         outcomes = [delivery.outcome.value for delivery in receipt.deliveries]
         return JobReport(len(self._submitted) + 1, failed, receipt.reached, outcomes)
-
-    def _id(self, index: int) -> str:
-        # With an id of its own each notification could be published again, and would reach nobody twice.
-        return f"job-{self._order.number}:{index}"
 
     def _wait_for_turn(self, index: int, of: int) -> None:
         due = self._started + self._order.seconds * (index - 1) / of

@@ -39,10 +39,34 @@ class JobOrder(msgspec.Struct, frozen=True):
     scratch: str
     keys: dict[str, str]
     number: int
+    """Which job of this demo it is."""
     files: int
     """How many to read at most."""
     seconds: float
     """How long to take about it, so that there is something to see."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """What every notification of a job says of itself, whatever else it tells."""
+
+    kind: str
+    """`started`, `file` or `summary`."""
+    job: int
+    index: int
+    """Which of the job's notifications it is, from 0."""
+    files: int
+    at: float
+    """When it was told, in Unix time."""
+
+    @property
+    def of(self) -> int:
+        """How many notifications the job makes: one before the files, one behind them."""
+        return self.files + 2
+
+    @property
+    def id(self) -> str:
+        """The notification's id: with one of its own each could be published again, and would reach nobody twice."""
+        return f"job-{self.job}:{self.index}"
 
 
 class Ready(msgspec.Struct, frozen=True):

@@ -102,9 +102,13 @@ class Child:
 class WebProcess:
     """One of the web processes: always at the same port, however often it is killed."""
 
-    def __init__(self, order: WebOrder, store: str, framework: str, reservation: socket.socket) -> None:
+    def __init__(
+        self, order: WebOrder, store: str, framework: str, transports: Sequence[str], reservation: socket.socket
+    ) -> None:
         self.name = order.name
         self.framework = framework
+        self.transports = transports
+        """By what it can be reached; the first is its pane's."""
         self.instance_ids: list[str] = []
         """Who it has been among the instances, one for each start."""
         self._order = order
@@ -114,7 +118,7 @@ class WebProcess:
 
     @property
     def port(self) -> int:
-        """Where it serves its events."""
+        """Where it serves."""
         return self._order.port
 
     @property

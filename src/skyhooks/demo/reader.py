@@ -1,4 +1,4 @@
-"""An EventSource on one web process, as the check uses it: it counts, and connects again with its cursor."""
+"""A connection to one web process, as the check uses it: it counts, and connects again with its cursor."""
 
 from __future__ import annotations
 
@@ -9,30 +9,20 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from .events import Event, Told, read_events
+from .clients import READ, Told
+from .orders import Progress
 from .processes import WebProcess
 from .web import HOST
 
 AGAIN_SECONDS = 0.1
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """Where a job is."""
-
-    kind: str
-    files: int
-
-    @property
-    def of(self) -> int:
-        """How many notifications the job makes: one before the files, one behind them."""
-        return self.files + 2
-
-
 class Reader:
-    """Reads one job's notifications from one process, whatever happens to the process."""
+    """Reads one job's notifications from one process, by its first transport, whatever happens to the process."""
 
     def __init__(self, process: WebProcess, arrived: Callable[[Reader], Awaitable[None]]) -> None:
         self.process = process
+        self.transport = process.transports[0]
         self.ids: list[str] = []
         self.gaps = 0
         self.caught_up = 0
@@ -44,6 +34,7 @@ class Reader:
         """How many there will be, once that is known."""
         self._arrived = arrived
         self._cursor = "start"
+        self._connected_at = 0.0
         self._ended = False
 
     async def read(self) -> None:
@@ -54,26 +45,28 @@ class Reader:
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _read_on(self) -> None:
-        async with contextlib.aclosing(read_events(HOST, self.process.port, since=self._cursor)) as events:
-            async for event in events:
-                self._take(event)
+        read = READ[self.transport]
+        async with contextlib.aclosing(read(HOST, self.process.port, self._cursor)) as stream:
+            async for told in stream:
+                self._take(told)
                 await self._arrived(self)
                 if self._ended or self.process.pid is None:  # what is on its way from the dead is lost
                     return
 
-    def _take(self, event: Event) -> None:
-        self._cursor = event.cursor or self._cursor
-        self.connections += event.kind == "hello"
-        self.gaps += event.kind == "gap"
-        if event.kind == "notification":
-            self._count(msgspec.json.decode(event.data, type=Told))
+    def _take(self, told: Told) -> None:
+        self._cursor = told.cursor
+        self.gaps += told.type == "gap"
+        if told.type == "hello":
+            self.connections += 1
+            self._connected_at = time.time()
+        if told.type == "notification":
+            self._count(msgspec.json.decode(told.data, type=Progress))
 
-    def _count(self, told: Told) -> None:
-        progress = msgspec.json.decode(told.data, type=Progress)
+    def _count(self, progress: Progress) -> None:
         self.of = progress.of
-        self.ids.append(told.id)
-        if told.replayed:
+        self.ids.append(progress.id)
+        if progress.at < self._connected_at:
             self.caught_up += 1
         else:
-            self.latencies.append(time.time() - told.sent_at)
+            self.latencies.append(time.time() - progress.at)
         self._ended = progress.kind == "summary"

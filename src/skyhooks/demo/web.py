@@ -1,22 +1,16 @@
-"""What all web processes do alike, whatever their framework: whom they answer, with which head, and who they are."""
+"""What all web processes do alike, whatever their framework: whom they answer, what he may have, and where they listen."""
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Sequence
-from http import HTTPStatus
 
-from ..exceptions import InvalidCursor, StoreUnavailable
-from .events import MEDIA_TYPE, Hello, encode_hello
 from .orders import WebOrder
 
 HOST = "127.0.0.1"
 HOSTS = (HOST, "localhost")
 REFUSAL = b"this is for the demo's own page"
 BACKLOG = 128
-FAULTS = (InvalidCursor, StoreUnavailable)
-"""What a subscription may be refused with."""
 
 
 def may_ask(host: str | None, origin: str | None, origins: Sequence[str]) -> bool:
@@ -26,28 +20,15 @@ def may_ask(host: str | None, origin: str | None, origins: Sequence[str]) -> boo
     )
 
 
-def since(last_event_id: str | None, asked: str | None) -> str | None:
-    """Return where to begin: an EventSource that connects again knows better than the URL it was made with."""
-    return last_event_id or asked or None
+def keys_for(order: WebOrder, host: str | None, origin: str | None) -> dict[str, str]:
+    """Return which keys a request may have: the demo's own, if it comes from the demo's own page.
 
-
-def events_head(origin: str | None) -> dict[str, str]:
-    """Return the header fields of a stream of events."""
-    return {
-        "Content-Type": MEDIA_TYPE,
-        "Cache-Control": "no-store",
-        "Access-Control-Allow-Origin": origin or "null",
-    }
-
-
-def status_of(fault: InvalidCursor | StoreUnavailable) -> HTTPStatus:
-    """Say whose fault it is; a page whose EventSource gave up asks again."""
-    return HTTPStatus.BAD_REQUEST if isinstance(fault, InvalidCursor) else HTTPStatus.SERVICE_UNAVAILABLE
-
-
-def hello(order: WebOrder, framework: str, instance_id: str) -> bytes:
-    """Return the first event of a stream."""
-    return encode_hello(Hello(order.name, framework, os.getpid(), instance_id))
+    Raises:
+        PermissionError: it comes from elsewhere.
+    """
+    if not may_ask(host, origin, order.origins):
+        raise PermissionError(REFUSAL.decode())
+    return order.keys
 
 
 def listening_socket(order: WebOrder) -> socket.socket:

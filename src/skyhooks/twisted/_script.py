@@ -16,6 +16,9 @@ class Script(Resource):
 
     isLeaf = True
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted (26.10) has no types here
+
     def render_GET(self, request: Request) -> bytes:
         """Answer, also HEAD; 304 where the page has it."""
         for name, value in HEADERS:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from uuid import uuid4
 
 import msgspec
 import pytest
 
+from ..._bridge.poll import REPLAY_SECONDS
 from ..._values import Publication
 from ...abc import Store
 from ..adapter.base import NAME
@@ -205,6 +207,13 @@ class ReadingTests(BridgeTests):
         told = msgspec.json.decode(answer.body)
         assert [one["data"] for one in told["notifications"]] == [1, 2]
         assert told["cursor"] == answer.headers["skyhooks-cursor"] == await registry.cursor(KEY)
+
+    async def test_a_poll_that_is_not_to_wait_does_not_wait_for_an_empty_log(self, adapter: BridgeAdapter) -> None:
+        _, _, url = await self.mounted(adapter, "poll")
+        began = time.monotonic()
+        answer = await adapter.in_thread(get, with_query(url, since="start", timeout="0"))
+        assert (answer.status, answer.headers["skyhooks-cursor"]) == (204, "start")
+        assert time.monotonic() - began < REPLAY_SECONDS / 2
 
     async def test_a_poll_to_which_nothing_comes_is_answered_204(self, adapter: BridgeAdapter) -> None:
         registry, _, url = await self.mounted(adapter, "poll")

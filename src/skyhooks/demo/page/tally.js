@@ -1,0 +1,62 @@
+// @ts-check
+/** What one pane has got, held against how the job numbered it: nothing is to be missing, and nothing to come twice. */
+
+const LIVE = 1, LATE = 2;
+
+/** @typedef {{kind: string, job: number, index: number, files: number, at: number, [fact: string]: any}} Told */
+
+export class Tally {
+  received = 0;
+  late = 0;
+  duplicated = 0;
+  missing = 0;
+  job = 0;
+  of = 0; // how many the job makes: one before its files, one behind them
+  next = 0; // the index that is due
+  /** @type {number[]} */
+  arrived = []; // how each of the present job came, by its index: 1 as it happened, 2 from the log
+  #seen = new Set();
+
+  /** @param {Told} told @param {boolean} isLate @returns {boolean} whether it is new */
+  take(told, isLate) {
+    const name = `${told.job}:${told.index}`;
+    if (this.#seen.has(name)) {
+      this.duplicated += 1;
+      return false;
+    }
+    this.#seen.add(name);
+    this.received += 1;
+    this.late += Number(isLate);
+    if (told.job > this.job) this.#begin(told);
+    if (told.job === this.job) this.#place(told.index, isLate ? LATE : LIVE);
+    return true;
+  }
+
+  /** The store says that it no longer keeps all. */
+  gap() {
+    this.missing += 1;
+  }
+
+  get count() {
+    return this.arrived.filter(Boolean).length;
+  }
+
+  /** @param {Told} told */
+  #begin(told) {
+    this.missing += this.of - this.next;
+    this.job = told.job;
+    this.of = told.files + 2;
+    this.next = 0;
+    this.arrived = [];
+  }
+
+  /** @param {number} index @param {number} how */
+  #place(index, how) {
+    this.arrived[index] = how;
+    if (index < this.next) this.missing -= 1; // it was given up, and came out of order
+    else {
+      this.missing += index - this.next;
+      this.next = index + 1;
+    }
+  }
+}
