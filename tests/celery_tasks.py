@@ -85,6 +85,11 @@ def take_too_long(account):
     time.sleep(60)
 
 
+@app.task(acks_late=True)
+def die_alone(account):
+    die("child")
+
+
 @app.task(**LATE)
 def die_first(account, flag, process):
     """Be killed in the middle, when it is run for the first time."""

@@ -15,6 +15,7 @@ from processes import HERE, until
 README = HERE.parent / "README.md"
 DOCS = HERE.parent / "docs"
 REDIS = "redis://127.0.0.1:6379/0"
+WORK = "time.sleep(2)  # the work"
 START_SECONDS = 60.0
 _PROGRAM = re.compile(r"<!-- (\S+\.(?:py|html)) -->\n```(?:python|html)\n(.*?)```", re.DOTALL)
 
@@ -27,7 +28,7 @@ def programs(document):
 
 
 def write_programs(document, folder, replace=()):
-    """Write all programs of a document into a folder; `replace` maps what is other in a test: the broker's address."""
+    """Write all programs of a document into a folder; `replace` maps what is other in a test: the broker's address, the work."""
     texts = programs(document)
     for old, new in dict(replace).items():
         assert any(old in text for text in texts.values()), f"no {old!r} in {document}"

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from brokers import redis  # noqa: F401  # a fixture
-from documents import DOCS, REDIS, running, write_programs
+from documents import DOCS, REDIS, WORK, running, write_programs
 from instances import Heard, Instances
 from processes import FRAMEWORKS, SECONDS, free_port
 
@@ -68,7 +68,7 @@ class Page:
 def shop(redis, tmp_path_factory):  # noqa: F811
     """A folder with the programs of docs/celery.md, where a worker runs."""
     folder = tmp_path_factory.mktemp("shop")
-    write_programs(DOCS / "celery.md", folder, {REDIS: redis.url})
+    write_programs(DOCS / "celery.md", folder, {REDIS: redis.url, WORK: "..."})
     arguments = "-m celery -A tasks worker -c 1 --without-gossip --without-mingle -l INFO"
     with running(folder, *arguments.split(), ready=" ready."):
         yield folder

@@ -119,6 +119,14 @@ def test_a_hard_time_limit_is_told_by_the_worker_itself(own):
     assert told["error"]["type"] == "TimeLimitExceeded"
 
 
+def test_a_task_whose_process_is_killed_and_that_is_not_to_be_run_again_is_told_as_failed(own):
+    heard = own.wait_for(1)
+    own.worker()
+    own.run("die_alone", 1)
+    (told,) = own.end(1, heard, 1)
+    assert (told["state"], told["error"]["type"]) == ("FAILURE", "WorkerLostError")
+
+
 @pytest.mark.parametrize(("own", "process"), KILLS, indirect=["own"])
 def test_crs_a_task_killed_in_the_middle_tells_its_result_once_when_it_is_run_again(own, process):
     heard, flag = own.wait_for(1), own.flag()

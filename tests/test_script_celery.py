@@ -12,7 +12,7 @@ import pytest
 
 from brokers import rabbitmq  # noqa: F401  # a fixture
 from chromium import Tab, browser, chromium  # noqa: F401  # fixtures
-from documents import DOCS, README, REDIS, Program, write_programs
+from documents import DOCS, README, REDIS, WORK, Program, write_programs
 from held_work import begun, leave
 from processes import FRAMEWORKS, SECONDS, Proxy, free_port, until
 from skyhooks import Notifier
@@ -20,7 +20,6 @@ from skyhooks import Notifier
 TRANSPORTS = ["events", "socket", "poll"]
 """In the order in which a page tries them."""
 STORE = "sqlite:///skyhooks.db"
-WORK = "...  # the work"
 AS_TESTED = {
     WORK: "from held_work import do; do(page)",
     f'install(app, "{STORE}")': f'install(app, "{STORE}", progress_seconds=0)',
