@@ -303,6 +303,24 @@ def test_a_transport_without_a_url_is_an_error_at_once(browser, deployment, argu
         tab.run(f"begin({arguments})")
 
 
+@each_transport
+def test_a_retry_ends_the_wait_and_disturbs_no_connection(browser, deployment, transport):
+    web = deployment.web()
+    tab = opened(browser, web, transport)
+    tab.wait_for_ever()
+    web.kill()
+    tab.wait_for_state("waiting")
+    deployment.notify(1)
+    deployment.web(web.port)
+    tab.run("tab.subscription.retry()")
+    tab.wait_for_data(1)
+    states = tab.states
+    tab.run("tab.subscription.retry()")
+    deployment.notify(2)
+    tab.wait_for_data(1, 2)
+    assert tab.states == states
+
+
 # -- the machine it runs on ---------------------------------------------------------------------------
 
 
