@@ -192,7 +192,7 @@ export class Pane {
 
   #paintStrip() {
     const strip = this.#find(".strip"), brush = fit(strip), {arrived, next, of, count, job} = this.tally;
-    const wide = strip.clientWidth, palette = ["--bad", "--live", "--late"].map(colour); // as a tally counts them
+    const wide = strip.clientWidth, palette = ["--bad", "--live", "--late-fill"].map(colour); // as a tally counts them
     const colours = Array.from({length: next}, (_, index) => palette[arrived[index] ?? 0]);
     for (let from = 0, to = 0; from < next; from = to) {
       while (to < next && colours[to] === colours[from]) to += 1; // in one go, or there are seams
