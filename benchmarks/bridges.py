@@ -7,9 +7,12 @@ short run.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -22,10 +25,12 @@ from skyhooks import Notifier
 
 FRAMEWORKS = ("tornado", "gevent", "twisted")
 CLIENTS = (1000, 10_000)
-SHARINGS = ("shared", "own")
 WARM = 50
 """Clients that are there before memory is first looked at."""
 DELIVERIES = 40_000
+LIMIT_SECONDS = 60.0
+WORDS = {"shared": "all clients share one key", "own": "each client has a key of its own"}
+SHARINGS = tuple(WORDS)
 GOAL = 1.2
 
 
@@ -38,6 +43,8 @@ class Case:
     sharing: str
     idle_bytes: list[float] = field(default_factory=list)
     event_us: list[float] = field(default_factory=list)
+    arrival_us: list[float] = field(default_factory=list)
+    """What it costs that an event arrives and a callback is called, with no browser behind it; by hand it is there for free."""
 
 
 class Lines:
@@ -102,20 +109,44 @@ def run(
 
 def _measure(case: Case, count: int) -> None:
     browsers = "socketio" if case.server == "socketio" else "events"
+    every = WARM + count
+    with (
+        _served(case, case.kind, every) as (server, notifier),
+        Lines("browsers", server.hear(), browsers, case.sharing) as crowd,
+    ):
+        crowd.ask(f"connect {WARM}")
+        before = int(server.ask("bytes"))
+        crowd.ask(f"connect {count}")
+        case.idle_bytes.append((int(server.ask("bytes")) - before) / count)
+        publish = _publisher(case, every, server, notifier)
+        case.event_us.append(_event_us(server, publish, lambda: crowd.ask(f"wait {every}"), every))
+    if case.kind == "skyhooks":
+        with _served(case, "callbacks", every) as (server, notifier):
+            server.hear()
+            publish = _publisher(case, every, server, notifier)
+            total = itertools.count(every, every)
+            wait = lambda: _wait_for_calls(server, notifier, next(total))  # noqa: E731
+            case.arrival_us.append(_event_us(server, publish, wait, every))
+
+
+@contextmanager
+def _served(case: Case, kind: str, every: int) -> Iterator[tuple[Lines, Notifier]]:
     with tempfile.TemporaryDirectory() as folder:
         store = f"sqlite:///{Path(folder) / 'bench.db'}"
         with (
-            Lines(f"serve_{case.server}", case.kind, store) as server,
-            Lines("browsers", server.hear(), browsers, case.sharing) as crowd,
+            Lines(f"serve_{case.server}", kind, store, case.sharing, every) as server,
             Notifier(store, max_pending_bytes=256_000_000) as notifier,
         ):
-            crowd.ask(f"connect {WARM}")
-            before = int(server.ask("bytes"))
-            crowd.ask(f"connect {count}")
-            case.idle_bytes.append((int(server.ask("bytes")) - before) / count)
-            every = WARM + count
-            publish = _publisher(case, every, server, notifier)
-            case.event_us.append(_event_us(server, crowd, publish, every))
+            yield server, notifier
+
+
+def _wait_for_calls(server: Lines, notifier: Notifier, wanted: int) -> None:
+    notifier.flush(LIMIT_SECONDS)
+    until = time.monotonic() + LIMIT_SECONDS
+    while int(server.ask("heard")) < wanted:
+        if time.monotonic() > until:
+            raise RuntimeError(f"waited {LIMIT_SECONDS:g} s for {wanted} calls")
+        time.sleep(0.02)
 
 
 def _publisher(case: Case, every: int, server: Lines, notifier: Notifier) -> Callable[[], None]:
@@ -129,10 +160,10 @@ def _publisher(case: Case, every: int, server: Lines, notifier: Notifier) -> Cal
     return publish
 
 
-def _event_us(server: Lines, crowd: Lines, publish: Callable[[], None], every: int) -> float:
+def _event_us(server: Lines, publish: Callable[[], None], wait: Callable[[], object], every: int) -> float:
     def once() -> None:
         publish()
-        crowd.ask(f"wait {every}")
+        wait()
 
     once()
     times = max(DELIVERIES // every, 1)
@@ -146,20 +177,26 @@ def _report(count: int, cases: list[Case]) -> None:
     print(
         f"\n{count:,} clients, median of {len(cases[0].idle_bytes)} rounds; ratios are to the bare handler, goal {GOAL}"
     )
-    for sharing, words in (("shared", "all clients share one key"), ("own", "each client has a key of its own")):
-        if any(case.sharing == sharing for case in cases):
-            print(f"  {words:<34}{'idle client':>14}{'':>9}{'event':>12}")
-        bare: Case | None = None
-        for case in cases:
-            if case.sharing != sharing:
-                continue
+    for sharing, words in WORDS.items():
+        rows = [case for case in cases if case.sharing == sharing]
+        if rows:
+            print(f"  {words:<34}{'idle client':>14}{'':>9}{'event':>12}{'':>9}{'of it arrival':>17}")
+        bare = rows[0] if rows else None
+        for case in rows:
             bare = case if case.kind == "bare" else bare
-            memory, cpu = median(case.idle_bytes), median(case.event_us)
-            ratios = ("", "")
-            if bare is not None and case.kind == "skyhooks":
-                ratios = (f"{memory / median(bare.idle_bytes):.2f}x", f"{cpu / median(bare.event_us):.2f}x")
-            name = f"{case.server}, {case.kind}"
-            print(f"    {name:<32}{memory:>8,.0f} bytes{ratios[0]:>9}{cpu:>9.1f} us{ratios[1]:>9}")
+            _report_row(case, bare if case.kind == "skyhooks" else None)
+
+
+def _report_row(case: Case, bare: Case | None) -> None:
+    memory, cpu = median(case.idle_bytes), median(case.event_us)
+    row = f"    {f'{case.server}, {case.kind}':<32}{memory:>8,.0f} bytes"
+    if bare is None:
+        print(f"{row}{'':>9}{cpu:>9.1f} us")
+        return
+    arrival = median(case.arrival_us)
+    rest = (cpu - arrival) / median(bare.event_us)
+    row += f"{memory / median(bare.idle_bytes):>8.2f}x{cpu:>9.1f} us{cpu / median(bare.event_us):>8.2f}x"
+    print(f"{row}{arrival:>9.1f} us; without it {rest:.2f}x")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -20,6 +20,7 @@ from benchmarks.serving import (
     HELLO,
     MAX_PENDING,
     Fan,
+    Heard,
     key_asked,
     obey,
     order,
@@ -52,11 +53,15 @@ def events(key):
 
 
 def main() -> None:
-    kind, store = order()
-    registry = Registry(store) if kind == "skyhooks" else None
-    with registry or nullcontext():
+    ordered = order()
+    heard = Heard()
+    registry = Registry(ordered.store)
+    with nullcontext() if ordered.kind == "bare" else registry:
+        if ordered.kind == "callbacks":
+            for key in ordered.keys:
+                registry.register({"account": key}, heard)
         app = bare
-        if registry is not None:
+        if ordered.kind == "skyhooks":
             app = EventSource(
                 registry,
                 keys=lambda environ: {"account": key_asked(environ["QUERY_STRING"])},
@@ -67,11 +72,8 @@ def main() -> None:
         listener.listen(4096)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         hub = gevent.get_hub()
-        hub.threadpool.spawn(
-            obey,
-            listener.getsockname()[1],
-            lambda keys: hub.loop.run_callback_threadsafe(gevent.spawn, fan.publish, keys),
-        )
+        publish = lambda keys: hub.loop.run_callback_threadsafe(gevent.spawn, fan.publish, keys)  # noqa: E731
+        hub.threadpool.spawn(obey, listener.getsockname()[1], publish, heard)
         WSGIServer(listener, app, log=None).serve_forever()
 
 

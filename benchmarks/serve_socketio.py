@@ -9,11 +9,11 @@ import socketio
 from aiohttp import web
 
 from benchmarks.harness import DATA
-from benchmarks.serving import COMMENT_SECONDS, key_asked, obey, order
+from benchmarks.serving import COMMENT_SECONDS, Heard, key_asked, obey, order
 
 
 async def main() -> None:
-    order()
+    order()  # there is one kind
     server = socketio.AsyncServer(async_mode="aiohttp", ping_interval=COMMENT_SECONDS)
 
     @server.event
@@ -32,7 +32,7 @@ async def main() -> None:
     await site.start()
     loop = asyncio.get_running_loop()
     start = lambda keys: asyncio.run_coroutine_threadsafe(publish(keys), loop)  # noqa: E731
-    threading.Thread(target=obey, args=(runner.addresses[0][1], start), daemon=True).start()
+    threading.Thread(target=obey, args=(runner.addresses[0][1], start, Heard()), daemon=True).start()
     await asyncio.Event().wait()
 
 

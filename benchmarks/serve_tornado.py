@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 from tornado.httpserver import HTTPServer
-from tornado.iostream import StreamClosedError
+from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
@@ -15,8 +15,8 @@ from benchmarks.serving import (
     COMMENT_SECONDS,
     HEADERS,
     HELLO,
-    MAX_PENDING,
     Fan,
+    Heard,
     key_asked,
     obey,
     order,
@@ -25,48 +25,44 @@ from skyhooks.tornado import EventSource, Registry
 
 
 class Bare(RequestHandler):
-    """What one writes by hand: a queue for each client, and a coroutine that reads it."""
+    """What one writes by hand, at its leanest: events are written to the requests, and a slow client is not bounded."""
 
     def initialize(self, fan: Fan) -> None:
         self._fan = fan
-        self._task: asyncio.Task | None = None
+        self._gone = asyncio.get_running_loop().create_future()
 
     async def get(self) -> None:
-        self._task = asyncio.current_task()
         for name, value in HEADERS:
             self.set_header(name, value)
-        key = key_asked(self.request.query)
-        queue: asyncio.Queue[bytes] = asyncio.Queue(MAX_PENDING)
-        take = queue.put_nowait
+        key, take = key_asked(self.request.query), self._tell
+        self._tell(HELLO)
         self._fan.join(key, take)
         try:
-            self.write(HELLO)
-            await self.flush()
-            while True:
-                try:
-                    async with asyncio.timeout(COMMENT_SECONDS):
-                        event = await queue.get()
-                except TimeoutError:
-                    event = COMMENT
-                self.write(event)
-                await self.flush()
-        except (StreamClosedError, asyncio.CancelledError):
-            pass
+            await self._gone
         finally:
             self._fan.leave(key, take)
 
     def on_connection_close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def _tell(self, event: bytes) -> None:
+        self.write(event)
+        self.flush()
 
 
 async def main() -> None:
-    kind, store = order()
-    fan = Fan()
+    ordered = order()
+    fan, heard = Fan(), Heard()
     loop = asyncio.get_running_loop()
-    if kind == "skyhooks":
-        registry = Registry(store)
+    PeriodicCallback(lambda: fan.tell_all(COMMENT), COMMENT_SECONDS * 1000).start()
+    registry = Registry(ordered.store)
+    if ordered.kind != "bare":
         await registry.start()
+    if ordered.kind == "callbacks":
+        for key in ordered.keys:
+            await registry.register({"account": key}, heard)
+    if ordered.kind == "skyhooks":
         bridge = {
             "registry": registry,
             "keys": lambda handler: {"account": key_asked(handler.request.query)},
@@ -79,7 +75,7 @@ async def main() -> None:
     HTTPServer(Application([route])).add_sockets(sockets)
     port = sockets[0].getsockname()[1]
     publish = lambda keys: loop.call_soon_threadsafe(fan.publish, keys)  # noqa: E731
-    threading.Thread(target=obey, args=(port, publish), daemon=True).start()
+    threading.Thread(target=obey, args=(port, publish, heard), daemon=True).start()
     await asyncio.Event().wait()
 
 

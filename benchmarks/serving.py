@@ -10,6 +10,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -53,18 +54,44 @@ class Fan:
             for take in tuple(self._takers.get(key, ())):
                 take(event)
 
-    def everybody(self) -> list[Take]:
-        return [take for takers in self._takers.values() for take in takers]
+    def tell_all(self, what: bytes) -> None:
+        for take in [take for takers in self._takers.values() for take in takers]:
+            take(what)
 
 
-def order() -> tuple[str, str]:
-    """Return what the command line says: what is to be served, and from which store."""
+class Heard:
+    """A callback that counts."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, _: object) -> None:
+        self.calls += 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a server is to do: serve by hand (`bare`) or by `skyhooks`, or have but `callbacks` called, one for each client."""
+
+    kind: str
+    store: str
+    sharing: str
+    clients: int
+
+    @property
+    def keys(self) -> list[str]:
+        """The key of each client."""
+        return ["0"] * self.clients if self.sharing == "shared" else keys_of(self.sharing, self.clients)
+
+
+def order() -> Order:
+    """Return what the command line says."""
     raise_file_limit()
-    kind, store = sys.argv[1:]
-    return kind, store
+    kind, store, sharing, clients = sys.argv[1:]
+    return Order(kind, store, sharing, int(clients))
 
 
-def obey(port: int, publish: Callable[[Iterable[str]], object]) -> None:
+def obey(port: int, publish: Callable[[Iterable[str]], object], heard: Heard) -> None:
     """Say where this process listens, then do what the parent says, and end with it.
 
     To be run in a native thread of its own; `publish` has to bring its work to where the framework runs.
@@ -76,6 +103,8 @@ def obey(port: int, publish: Callable[[Iterable[str]], object]) -> None:
             print(time.process_time(), flush=True)
         elif command == "bytes":
             print(_private_bytes(), flush=True)
+        elif command == "heard":
+            print(heard.calls, flush=True)
         elif command == "publish":
             publish(keys_of(*arguments))
     os._exit(0)
