@@ -10,7 +10,7 @@ from celery import current_task
 
 def do(page):
     """Wait until the test lets this task do this page, however often it is run."""
-    begun(current_task.request.id).touch()
+    begun(current_task.request.id, page).touch()
     while not leave(current_task.request.id, page).exists():
         time.sleep(0.01)
 
@@ -20,6 +20,6 @@ def leave(task, page, folder="."):
     return Path(folder, f"{task}-{page}")
 
 
-def begun(task, folder="."):
-    """Name the file that is there when a task has begun."""
-    return Path(folder, f"{task}-begun")
+def begun(task, page, folder="."):
+    """Name the file that is there when a task has come to a page."""
+    return Path(folder, f"{task}-{page}-begun")

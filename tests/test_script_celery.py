@@ -57,9 +57,8 @@ class Company:
         self.worker.kill()
         self.worker = begin_worker(self.folder)
 
-    def let(self, task, *pages):
-        for page in pages:
-            leave(task, page, self.folder).touch()
+    def let(self, task, page):
+        leave(task, page, self.folder).touch()
 
     def end(self):
         for program in (self.worker, *self.webs.values()):
@@ -159,10 +158,12 @@ def test_tabs_opened_before_during_and_after_a_task_show_its_result_once_though_
     during.wait_for_told(1)
     company.kill_web(framework)
     company.kill_worker()
+    company.let(task, 2)
+    until(begun(task, 3, company.folder).exists)
     company.open(framework)
     for tab in (before, during):
-        tab.wait_for_told(1, 1)
-    company.let(task, 2, 3)
+        tab.wait_for_told(1, 1, 2)
+    company.let(task, 3)
     for tab in (before, during):
         tab.wait_for_told(1, 1, 2, 3, {"rows": 36})
     after = open_tab(before.link)
@@ -226,7 +227,7 @@ class Story:
 def test_the_readmes_page_shows_a_result_once_though_its_processes_are_killed_or_it_is_slow(browser, story):
     story.begin()
     tab, task = story.open(browser)
-    until(begun(task, story.folder).exists)
+    until(begun(task, 1, story.folder).exists)
     story.kill()
     story.begin()
     leave(task, 1, story.folder).touch()
