@@ -76,6 +76,7 @@ class RegistryCore:
         self.counts: Counter[str] = Counter() if counts is None else counts
         self.dispatch = outlet.dispatch
         self._outlet = outlet
+        self._afterwards = outlet.afterwards
         self._store = store
         self._runtime = runtime
         self._tell = tell
@@ -95,6 +96,7 @@ class RegistryCore:
             vanished=lambda key: self._hooks.doubt((key,)),
             dispatch=self.dispatch,
         )
+        self._attend = self._fetcher.attend
         self._heartbeat = Heartbeat(
             runtime,
             store,
@@ -236,12 +238,12 @@ class RegistryCore:
         self, keys: Mapping[str, object], *, since: str | None, max_pending: int, latest: bool = False
     ) -> Stream:
         """Register a stream; close it with `close_stream`."""
-        stream = Stream(max_pending, self._fetcher.attend, self._outlet.afterwards, latest=latest)
+        stream = Stream(max_pending, self._attend, self._afterwards, latest=latest)
         names = canonical_keys(keys)
         starts = _starts(names, since)
         self._check_running()
-        registration = Registration(names, stream.push, stream.push)
-        stream.registration = registration
+        push = stream.push
+        stream.registration = registration = Registration(names, push, push)
         self._streams[id(stream)] = stream
         try:
             await self._seat(registration, starts)

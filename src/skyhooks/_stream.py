@@ -53,7 +53,7 @@ class Stream:
         self._latest = latest
         self._attend = attend
         self._afterwards = afterwards
-        self._pending: list[Notification | Gap] = []  # most streams are idle, and an empty deque takes 760 bytes
+        self._pending: list[Notification | Gap] | None = None  # most streams are idle; an empty deque takes 760 bytes
         self._bytes = 0
         self._put_off: set[str] | None = None
 
@@ -69,16 +69,14 @@ class Stream:
         elif self._put_off is not None:
             self._put_back(what)
         elif self._has_room(what):
-            self._bytes += _size(what)
-            self._pending.append(what)
-            self.wake()
+            self._append(what)
         elif _is_kept(what):
             self._park()
             self._put_back(what)
 
     def take(self) -> Notification | Gap:
         """Give the oldest item to the reader."""
-        what = self._pending.pop(0)
+        what = (self._pending or []).pop(0)
         self._bytes -= _size(what)
         if self._put_off is not None and self._is_half_read():
             self._afterwards(self._resume)
@@ -86,7 +84,7 @@ class Stream:
 
     def take_all(self) -> list[Notification | Gap]:
         """Give all there is to the reader, oldest first."""
-        items, self._pending = self._pending, []
+        items, self._pending = self._pending or [], None
         self._bytes = 0
         if self._put_off is not None:
             self._afterwards(self._resume)
@@ -99,20 +97,26 @@ class Stream:
 
     def _skip_to(self, what: Notification | Gap) -> None:
         # A registration has few keys, so few items wait, and looking through them is cheaper than an index.
-        for waiting in [waiting for waiting in self._pending if _outdates(what, waiting)]:
-            self._pending.remove(waiting)
+        pending = self._pending or []
+        for waiting in [waiting for waiting in pending if _outdates(what, waiting)]:
+            pending.remove(waiting)
             self._bytes -= _size(waiting)
+        self._append(what)
+
+    def _append(self, what: Notification | Gap) -> None:
         self._bytes += _size(what)
-        self._pending.append(what)
+        if self._pending is None:
+            self._pending = [what]
+        else:
+            self._pending.append(what)
         self.wake()
 
     def _has_room(self, what: Notification | Gap) -> bool:
-        if not self._pending:
-            return True
-        return len(self._pending) < self._max_pending and self._bytes + _size(what) <= MAX_PENDING_BYTES
+        pending = self._pending
+        return not pending or (len(pending) < self._max_pending and self._bytes + _size(what) <= MAX_PENDING_BYTES)
 
     def _is_half_read(self) -> bool:
-        return len(self._pending) * 2 <= self._max_pending and self._bytes * 2 <= MAX_PENDING_BYTES
+        return len(self._pending or ()) * 2 <= self._max_pending and self._bytes * 2 <= MAX_PENDING_BYTES
 
     def _park(self) -> None:
         self._put_off = set()

@@ -73,7 +73,7 @@ class Track:
         self._outbox = outbox
         self._live: list[Seat] = []
         self._dead = 0
-        self._lag: list[Seat] = []
+        self._lag: tuple[Seat, ...] = ()
         self._waiting: dict[Seat, None] | None = None
         self._early: list[Notification] | None = None
         self._held: dict[int, Notification] | None = None
@@ -145,7 +145,7 @@ class Track:
         if state in (JOINING, PARKED):
             self._stop_waiting(seat)
         elif state == LAGGING:
-            self._lag.remove(seat)
+            self._leave_lag(seat)
         elif state == LIVE:
             self._drop_live(seat)
             if self._dead * 2 > len(self._live):
@@ -159,7 +159,7 @@ class Track:
             self._drop_live(seat)
         elif seat.state == LAGGING:
             seat.state = PARKED
-            self._lag.remove(seat)
+            self._leave_lag(seat)
         else:
             return
         self._wait(seat)
@@ -305,14 +305,14 @@ class Track:
     def _promote(self) -> None:
         if not self._lag:
             return
-        behind = []
+        behind: list[Seat] = []
         for seat in self._lag:
             position = seat.position
             if position is not None and position.seq == self.seq and position.epoch == self.epoch:
                 self._enter_live(seat)
             else:
                 behind.append(seat)
-        self._lag = behind
+        self._lag = tuple(behind)
 
     def _drop_live(self, seat: Seat) -> None:
         self._dead += 1
@@ -320,8 +320,11 @@ class Track:
 
     def _enter_lag(self, seat: Seat) -> None:
         seat.state = LAGGING
-        self._lag.append(seat)
+        self._lag += (seat,)
         self._drain()
+
+    def _leave_lag(self, seat: Seat) -> None:
+        self._lag = tuple(one for one in self._lag if one is not seat)
 
     def _enter_live(self, seat: Seat) -> None:
         seat.state = LIVE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -58,9 +59,13 @@ def bridge_options(
         parts = urlsplit(origin)
         if not (parts.scheme and parts.netloc) or origin != f"{parts.scheme}://{parts.netloc}".lower():
             raise ValueError(f"{origin!r} is no origin; give scheme and host alone, as https://app.example")
-    return BridgeOptions(
-        max_pending=max_pending, policy=policy, comment_seconds=comment_seconds, origins=frozenset(origins)
-    )
+    return _options(max_pending, policy, comment_seconds, frozenset(origins))
+
+
+@lru_cache(maxsize=64)
+def _options(max_pending: int, policy: Policy, comment_seconds: float, origins: frozenset[str]) -> BridgeOptions:
+    """Give all clients of a bridge the same: Tornado asks for each of them."""
+    return BridgeOptions(max_pending=max_pending, policy=policy, comment_seconds=comment_seconds, origins=origins)
 
 
 def since_of(last_event_id: str | None, asked: str | None) -> str | None:

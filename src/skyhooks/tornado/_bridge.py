@@ -25,6 +25,8 @@ KeysOf = Callable[[Any], Keys | Awaitable[Keys]]
 class Bridge(RequestHandler):
     """A handler that reads a registry for a browser."""
 
+    __slots__ = ("_feed", "_keys", "_left", "_options", "_registry")  # one more in a dict of these would double it
+
     SUPPORTED_METHODS = ("GET",)
     _cors: tuple[tuple[str, str], ...] = ()
 
@@ -44,7 +46,9 @@ class Bridge(RequestHandler):
         self._options = bridge_options(
             max_pending=max_pending, policy=policy, comment_seconds=comment_seconds, origins=origins
         )
-        self._cors = cors_headers(self.request.headers.get("Origin"), self._options.origins)
+        cors = cors_headers(self.request.headers.get("Origin"), self._options.origins)
+        if cors:
+            self._cors = cors
         self._feed: Feed | None = None
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.set_default_headers()

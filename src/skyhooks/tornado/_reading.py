@@ -20,6 +20,8 @@ from ._bridge import Bridge
 class _Reading(Bridge):
     """A bridge over plain HTTP: a GET that is answered for as long as the feed is read."""
 
+    __slots__ = ()
+
     async def get(self, *args: str, **kwargs: str) -> None:  # noqa: ARG002  # groups of the route
         """Ask for the keys, open the feed, answer."""
         keys = await self._allowed()
@@ -48,6 +50,8 @@ class EventSource(_Reading):
 
     A client that has read nothing for two times `comment_seconds` is closed; it comes again by itself, with its cursor.
     """
+
+    __slots__ = ("_event", "_is_awake", "_is_over", "_is_paused", "_loop", "_pieces", "_timer", "_told_at")
 
     def initialize(self, *args: Any, event: EventName = None, **options: Any) -> None:
         """Take what the route gives."""

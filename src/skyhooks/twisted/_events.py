@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = Logger("skyhooks")
 
 _NOTHING: Iterator[bytes] = iter(())
+_SENT = Headers()
+"""The headers of all streams that have begun: they are sent, and for as long as a stream lasts it has no use for 0.6 kB."""
 
 
 class EventSource(Bridge):
@@ -98,9 +100,7 @@ class Telling:
         visit.head(200, *HEADERS)
         visit.begin(self)
         self._write(encode_hello(feed.cursor, random.random))
-        visit.request.responseHeaders = (
-            Headers()
-        )  # they are sent; for as long as a stream lasts it has no use for 0.6 kB
+        visit.request.responseHeaders = _SENT
         feed.listen(self._wake)
         self._wake()
 

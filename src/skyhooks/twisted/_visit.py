@@ -47,7 +47,7 @@ class Visit:
         """Stop what is done for this client when it goes; answer what it fails with."""
         if not serving.called:
             self.stop = serving.cancel
-        self.request.notifyFinish().addErrback(lambda _: self.leave())
+        self.request.notifyFinish().addErrback(self._leave)
         serving.addErrback(self._fail)
 
     def leave(self) -> None:
@@ -55,6 +55,9 @@ class Visit:
         if not self.gone:
             self.gone = True
             self.reactor.callLater(0, self._stop)
+
+    def _leave(self, _: Failure) -> None:
+        self.leave()
 
     # -- what was asked ---------------------------------------------------------------------------
 
