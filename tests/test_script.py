@@ -266,6 +266,34 @@ def test_the_cursor_goes_along_to_another_transport(browser, deployment):
     assert tab.states[-1] == "open socket"
 
 
+def test_a_transport_that_failed_is_tried_again_after_five_minutes_and_then_after_ten(browser, deployment):
+    tab = ScriptTab(browser, deployment.web().url, clock=True)
+    tab.begin({"events": "/refusing", "socket": "/socket"})
+    for tries, seconds in enumerate([300, 600], start=1):
+        tab.wait_for_state("open socket", tries)
+        tab.page.clock.run_for(1_000 * seconds - 1_000)
+        assert tab.states.count("connecting events") == tries, tab.states
+        tab.page.clock.run_for(1_000)
+        tab.wait_for_state("connecting events", tries + 1)
+    tab.wait_for_state("open socket", 3)
+    deployment.notify(1)
+    tab.wait_for_data(1)
+
+
+def test_a_tab_goes_back_to_the_transport_that_works_again(browser, deployment):
+    tab = ScriptTab(browser, deployment.web().url, clock=True)
+    tab.run("window.first = EventSource; EventSource = undefined")
+    tab.begin({"events": "/events", "socket": "/socket"})
+    tab.wait_for_state("open socket")
+    tab.run("void (EventSource = first)")
+    tab.page.clock.run_for(300_000)
+    tab.wait_for_state("open events")
+    tab.page.clock.run_for(3_600_000)
+    deployment.notify(1)
+    tab.wait_for_data(1)
+    assert tab.states[-2:] == ["connecting events", "open events"]
+
+
 def test_a_tab_beyond_the_six_connections_of_http_1_takes_a_websocket(browser, deployment):
     tab = ScriptTab(browser, deployment.web().url)
     for _ in range(7):
@@ -292,6 +320,30 @@ def test_a_refusal_is_told_and_tried_again(browser, deployment):
     tab = ScriptTab(browser, deployment.web().url).begin("/refusing", transports=["poll"])
     tab.wait_for_state("connecting", times=2)
     assert tab.states[:3] == ["connecting poll", "waiting poll 404", "connecting poll"]
+
+
+def test_a_callback_that_is_missing_is_an_error_at_once(browser, deployment):
+    tab = ScriptTab(browser, deployment.web().url)
+    with pytest.raises(Exception, match="subscribe takes {onNotification, onGap}"):
+        tab.run("import('/skyhooks.js').then(({subscribe}) => subscribe('/events'))")
+
+
+def test_a_subscription_can_be_closed_from_the_first_callback(browser, deployment):
+    tab = ScriptTab(browser, deployment.web().url)
+    states = tab.run("""import("/skyhooks.js").then(({subscribe}) => new Promise(resolve => {
+      const states = [];
+      const subscription = subscribe("/events", {
+        onNotification() {},
+        onGap() {},
+        onState(state) {
+          states.push(state);
+          subscription.close();
+          resolve(states);
+        },
+      });
+    }))""")
+    assert states == ["connecting", "closed"]
+    assert tab.errors == []
 
 
 @pytest.mark.parametrize(
@@ -356,6 +408,16 @@ def test_a_tab_that_was_hidden_for_long_does_not_trust_its_connection(browser, d
         tab.page.clock.run_for(1_000 * hidden_seconds)
         show(tab, hidden="false")
         assert tab.states[len(before) :][:1] == states  # it may be open again by now
+
+
+def test_a_tab_that_was_opened_in_the_background_does_not_trust_its_connection_either(browser, deployment):
+    tab = ScriptTab(browser, deployment.web().url, clock=True)
+    show(tab, hidden="true")
+    tab.begin()
+    tab.wait_for_state("open")
+    tab.page.clock.run_for(31_000)
+    show(tab, hidden="false")
+    tab.wait_for_state("connecting", times=2)
 
 
 def show(tab, hidden):

@@ -18,7 +18,8 @@
 /**
  * @typedef {string | URL | {events?: string | URL, socket?: string | URL, poll?: string | URL}} Address
  * One URL is an EventSource's, or that of all `transports` that are given. Of several, the page takes the first that works
- * here: a proxy may hold back an EventSource, and over HTTP/1.1 a browser has room for six of them, for all its tabs.
+ * here: a proxy may hold back an EventSource, and over HTTP/1.1 a browser has room for six of them, for all its tabs. Those
+ * before the one that worked are tried again after five minutes, then after ten, an hour at most: a server may just have failed.
  * A query is kept; `since` and `timeout` are added to it.
  */
 
@@ -65,12 +66,14 @@
  */
 
 /** @typedef {{type: string, cursor: string, [field: string]: any}} Message As a WebSocket bridge sends them. */
-/** @typedef {{woken?: boolean, unreachable?: boolean, status?: number}} End Why a connection has ended. */
+/** @typedef {{woken?: boolean, better?: boolean, unreachable?: boolean, status?: number}} End Why a connection has ended. */
 /** @typedef {(url: URL, hear: (message: Message) => void, end: (why?: End) => void, options: Options) => () => void} Open */
 
 const AGAIN_MS = 1_000; // at most until the try after a good connection; twice as much with each that fails
 const MOST_AGAIN_MS = 30_000;
 const STEADY_MS = 5_000; // a connection that has lived so long was a good one
+const BETTER_MS = 300_000; // how long a transport is kept that was not the first choice; twice as much each time
+const MOST_BETTER_MS = 3_600_000;
 const HIDDEN_MS = 30_000; // a page that was away for longer may have a dead connection and not know it
 const HELLO_SECONDS = 10;
 const POLL_SECONDS = 25;
@@ -87,9 +90,11 @@ const EARLY_MS = 1_000;
  * @param {Address} address
  * @param {Options} options
  * @returns {Readonly<Subscription>}
- * @throws {TypeError} if a transport has no URL, or none that can be read
+ * @throws {TypeError} if a transport has no URL, or none that can be read, or a callback is missing
  */
 export function subscribe(address, options) {
+  if (typeof options?.onNotification !== "function" || typeof options.onGap !== "function")
+    throw new TypeError("subscribe takes {onNotification, onGap}: two functions, and what else there is to say");
   return new Listening(routesOf(address, options.transports), options);
 }
 
@@ -111,7 +116,7 @@ class Listening {
     this.#route = routes[0];
     this.#options = options;
     this.#watch();
-    this.#run();
+    queueMicrotask(() => this.#run()); // not amid `subscribe`, whose caller does not have its subscription yet
   }
 
   get cursor() {
@@ -130,15 +135,23 @@ class Listening {
   }
 
   async #run() {
-    let index = 0, best = 0, tried = 0, failures = 0;
+    let index = 0, best = 0, tried = 0, failures = 0, betterMs = BETTER_MS, betterAt = 0;
     while (!this.#life.signal.aborted) {
-      this.#route = this.#routes[index];
       const began = performance.now();
-      const {heard, woken, unreachable, status} = await this.#connect(this.#route);
-      if (woken) continue;
+      if (index && began >= betterAt) {
+        index = 0;
+        betterMs = Math.min(2 * betterMs, MOST_BETTER_MS);
+        betterAt = began + betterMs;
+      }
+      this.#route = this.#routes[index];
+      const {heard, woken, better, unreachable, status} = await this.#connect(this.#route, index ? betterAt - began : 0);
+      if (heard && !index) betterMs = BETTER_MS;
       if (heard) best = index;
-      tried = heard ? 0 : tried + 1;
+      if (better) betterAt = 0; // whatever the timer's idea of time
+      if (!woken) tried = heard ? 0 : tried + 1;
+      if (woken || better) continue;
       if (!heard && !unreachable && tried < this.#routes.length) {
+        if (!index) betterAt = performance.now() + betterMs;
         index = (index + 1) % this.#routes.length;
         continue;
       }
@@ -149,8 +162,12 @@ class Listening {
     }
   }
 
-  /** @param {{transport: Transport, url: URL}} route @returns {Promise<End & {heard: boolean}>} */
-  #connect({transport, url}) {
+  /**
+   * @param {{transport: Transport, url: URL}} route
+   * @param {number} mostMs How long to keep to it; 0: for as long as it lasts.
+   * @returns {Promise<End & {heard: boolean}>}
+   */
+  #connect({transport, url}, mostMs) {
     this.#tell("connecting");
     return new Promise(resolve => {
       let heard = false, ended = false, close = () => {};
@@ -163,12 +180,15 @@ class Listening {
       };
       const hear = (/** @type {Message} */ message) => {
         if (ended) return;
-        clearTimeout(timer);
+        if (!heard) {
+          clearTimeout(timer);
+          if (mostMs) timer = setTimeout(() => end({better: true}), mostMs);
+        }
         heard = true;
         this.#take(message);
         if (message.type === "reconnect") end();
       };
-      const timer = setTimeout(end, 1_000 * (this.#options.helloSeconds ?? HELLO_SECONDS));
+      let timer = setTimeout(end, 1_000 * (this.#options.helloSeconds ?? HELLO_SECONDS));
       this.#interrupt = end;
       try {
         close = OPEN[transport](withQuery(url, {since: this.#cursor}), hear, end, this.#options);
@@ -212,7 +232,7 @@ class Listening {
   #watch() {
     const {signal} = this.#life;
     const wake = () => this.#interrupt({woken: true});
-    let hiddenSince = Infinity;
+    let hiddenSince = document.hidden ? Date.now() : Infinity;
     addEventListener("online", wake, {signal});
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) hiddenSince = Date.now();
