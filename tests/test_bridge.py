@@ -15,11 +15,21 @@ from skyhooks._bridge.audience import Audience
 from skyhooks._bridge.events import COMMENT, PIECE_BYTES, encode_event, encode_fields, event_stream, join_pieces
 from skyhooks._bridge.feed import open_feed
 from skyhooks._bridge.messages import Close, close_of, encode_message, message_stream, read_first
-from skyhooks._bridge.options import BridgeOptions, bridge_options, cors_headers, is_foreign, since_of
+from skyhooks._bridge.options import (
+    COMMENT_SECONDS,
+    MAX_MESSAGE_BYTES,
+    MAX_PENDING,
+    BridgeOptions,
+    bridge_options,
+    cors_headers,
+    is_foreign,
+    since_of,
+)
 from skyhooks._bridge.poll import MAX_POLL_SECONDS, POLL_SECONDS, poll, poll_seconds
 from skyhooks._bridge.refusals import Refused, refusal_of
 from skyhooks._cursor import decode_cursor, encode_cursor, key_hash
 from skyhooks._notification import Notification
+from skyhooks._stream import MAX_PENDING_BYTES
 from skyhooks._values import Position
 
 KEY = {"account": 42}
@@ -36,6 +46,10 @@ def options(**given):
 
 
 # -- options, origins, refusals -----------------------------------------------------------------------
+
+
+def test_the_defaults_are_those_of_the_documents():
+    assert (MAX_PENDING, COMMENT_SECONDS, MAX_MESSAGE_BYTES, MAX_PENDING_BYTES) == (256, 15.0, 64 * 1024, 1024 * 1024)
 
 
 def test_options_are_kept_as_given():
@@ -56,6 +70,11 @@ def test_options_are_kept_as_given():
         ({"origins": ["https://App.example"]}, "no origin"),
         ({"origins": ["null"]}, "no origin"),
         ({"origins": ["*"]}, "no origin"),
+        ({"origins": ["https://["]}, "no origin"),
+        ({"origins": ["https://app.example:x"]}, "no origin"),
+        ({"origins": ["https://app.example:443"]}, "no origin"),
+        ({"origins": ["http://app.example:80"]}, "no origin"),
+        ({"origins": ["https://app example"]}, "no origin"),
     ],
 )
 def test_options_that_cannot_be_are_refused(given, says):
@@ -84,6 +103,7 @@ def test_origins_are_a_list():
         ("null", "", True),
         ("https://app.example", None, True),
         ("", "", True),
+        ("http://[", "app.example", True),
     ],
 )
 def test_a_page_of_another_site_is_foreign_unless_it_is_named(origin, host, foreign):

@@ -21,8 +21,8 @@ A, B = "k=a", "k=b"
 class Desk:
     """Streams and callbacks on the logs of two keys; `fetch_owed` plays the fetcher."""
 
-    def __init__(self):
-        self.logs = {key: Log(key) for key in (A, B)}
+    def __init__(self, *keys):
+        self.logs = {key: Log(key) for key in keys or (A, B)}
         self.dispatcher = Dispatcher(self._invoke)
         self.callbacks = Callbacks(self.dispatcher.outbox)
         self.attended = []
@@ -303,6 +303,24 @@ def test_where_only_the_latest_counts_what_waits_is_one_long_item_and_never_park
         desk.go(A, size=MAX_PENDING_BYTES)
     assert stream.seats[0].state == LIVE
     assert names(desk.read_all(stream)) == ["n4"]
+
+
+@pytest.mark.parametrize(("size", "max_pending"), [(0, 2), (MAX_PENDING_BYTES // 2 - 100, 256)])
+def test_where_only_the_latest_counts_the_bounds_are_kept_and_each_key_s_newest_comes(size, max_pending):
+    desk = Desk("k=a", "k=b", "k=c", "k=d")
+    stream = desk.stream(*desk.logs, max_pending=max_pending, latest=True)
+    for _ in range(3):
+        for key in desk.logs:
+            desk.go(key, size=size)
+    held = [stream.take() for _ in range(2)]
+    assert not stream.pending
+    newest = {what.key: what for what in [*held, *desk.read_all(stream)]}
+    assert {key: names([what]) for key, what in newest.items()} == {
+        "k=a": ["n9"],
+        "k=b": ["n10"],
+        "k=c": ["n11"],
+        "k=d": ["n12"],
+    }
 
 
 def test_has_no_seats_before_it_is_registered():

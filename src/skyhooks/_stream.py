@@ -18,7 +18,8 @@ class Stream:
     Beyond that its seats are parked; once half of it is read they are served again, from the log, from the first item
     that found no room. So a reader is told a gap only where the log has let go of what it put off.
 
-    With `latest` a reader that is too slow is skipped ahead: of each key only the newest notification waits for it.
+    With `latest` a reader that is too slow is skipped ahead: of each key only the newest notification waits for it, within
+    the same bounds.
 
     `afterwards` does something once no call is under way: what was on its way to a parked seat must have been put off
     before that seat is served again, or it would come twice.
@@ -64,11 +65,12 @@ class Stream:
 
     def push(self, what: Notification | Gap) -> None:
         """Take what the registration is called with."""
-        if self._latest:
-            self._skip_to(what)
-        elif self._put_off is not None:
+        if self._put_off is not None:
             self._put_back(what)
-        elif self._has_room(what):
+            return
+        if self._latest:
+            self._drop_outdated(what)
+        if self._has_room(what):
             self._append(what)
         elif _is_kept(what):
             self._park()
@@ -95,13 +97,12 @@ class Stream:
         self.ended = True
         self.wake()
 
-    def _skip_to(self, what: Notification | Gap) -> None:
+    def _drop_outdated(self, what: Notification | Gap) -> None:
         # A registration has few keys, so few items wait, and looking through them is cheaper than an index.
         pending = self._pending or []
         for waiting in [waiting for waiting in pending if _outdates(what, waiting)]:
             pending.remove(waiting)
             self._bytes -= _size(waiting)
-        self._append(what)
 
     def _append(self, what: Notification | Gap) -> None:
         self._bytes += _size(what)

@@ -56,10 +56,20 @@ def bridge_options(
     if isinstance(origins, str):
         raise TypeError('origins= takes a list: ["https://app.example"]')
     for origin in origins:
-        parts = urlsplit(origin)
-        if not (parts.scheme and parts.netloc) or origin != f"{parts.scheme}://{parts.netloc}".lower():
-            raise ValueError(f"{origin!r} is no origin; give scheme and host alone, as https://app.example")
+        if not _is_origin(origin):
+            raise ValueError(f"{origin!r} is no origin as browsers say it; give scheme and host alone: https://app.example")
     return _options(max_pending, policy, comment_seconds, frozenset(origins))
+
+
+def _is_origin(text: str) -> bool:
+    """Tell whether a browser may say this: it leaves out the scheme's own port."""
+    try:
+        parts = urlsplit(text)
+        own = {"http": 80, "https": 443}.get(parts.scheme) == parts.port
+    except ValueError:
+        return False
+    whole = f"{parts.scheme}://{parts.netloc}".lower()
+    return bool(parts.scheme and parts.netloc) and text == whole and not own and not any(map(str.isspace, text))
 
 
 @lru_cache(maxsize=64)
@@ -77,7 +87,10 @@ def is_foreign(origin: str | None, host: str | None, origins: Collection[str]) -
     """Tell whether a page of another site asks, and may not. Browsers always say the origin of a WebSocket."""
     if origin is None or origin.lower() in origins:
         return False
-    return not host or urlsplit(origin.lower()).netloc != host.lower()
+    try:
+        return not host or urlsplit(origin.lower()).netloc != host.lower()
+    except ValueError:  # it is no URL
+        return True
 
 
 def cors_headers(origin: str | None, origins: Collection[str]) -> tuple[tuple[str, str], ...]:
