@@ -12,7 +12,16 @@ import pytest
 from skyhooks import Gap, InvalidCursor, InvalidKey, NotStarted, StoreUnavailable
 from skyhooks._asyncio.registry import Registry
 from skyhooks._bridge.audience import Audience
-from skyhooks._bridge.events import COMMENT, PIECE_BYTES, encode_event, encode_fields, event_stream, join_pieces
+from skyhooks._bridge.events import (
+    COMMENT,
+    PIECE_BYTES,
+    TAKEN,
+    check_event_name,
+    encode_event,
+    encode_fields,
+    event_stream,
+    join_pieces,
+)
 from skyhooks._bridge.feed import open_feed
 from skyhooks._bridge.messages import Close, close_of, encode_message, message_stream, read_first
 from skyhooks._bridge.options import (
@@ -160,10 +169,31 @@ def test_an_event_has_the_name_that_it_is_given(event, line):
     assert encode_event(NOTIFICATION, event).startswith(begin)
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\rb"])
-def test_a_name_of_two_lines_is_none(name):
-    with pytest.raises(ValueError, match="line end"):
-        encode_event(NOTIFICATION, name)
+@pytest.mark.parametrize(
+    ("name", "says"), [("a\nb", "line end"), ("a\rb", "line end"), *((name, "of its own") for name in TAKEN)]
+)
+def test_a_name_that_cannot_be_is_refused_at_once(name, says):
+    with pytest.raises(ValueError, match=says):
+        check_event_name(name)
+
+
+@pytest.mark.parametrize("event", [None, "", "result", lambda n: n.id])
+def test_a_name_that_can_be_is_kept(event):
+    assert check_event_name(event) is event
+
+
+@pytest.mark.parametrize("event", [lambda n: n.nonsense, lambda _: "a\nb", lambda _: "gap", lambda _: 7])
+def test_a_function_that_fails_to_name_an_event_is_logged_and_the_event_told(event, caplog):
+    notification = NOTIFICATION.variant(replayed=False, positions=None)
+    assert encode_event(notification, event) == encode_event(NOTIFICATION)
+    assert encode_event(notification, event) == encode_event(NOTIFICATION)
+    (record,) = caplog.records
+    assert "without a name" in record.getMessage()
+
+
+def test_two_bridges_that_name_a_notification_differently_disturb_each_other_not():
+    for event in ("a", "b", "a"):
+        assert b"\nevent: %b\n" % event.encode() in encode_event(NOTIFICATION, event)
 
 
 def test_an_event_is_written_once_for_all_who_get_it():

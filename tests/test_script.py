@@ -324,7 +324,7 @@ def test_a_refusal_is_told_and_tried_again(browser, deployment):
 
 def test_a_callback_that_is_missing_is_an_error_at_once(browser, deployment):
     tab = ScriptTab(browser, deployment.web().url)
-    with pytest.raises(Exception, match="subscribe takes {onNotification, onGap}"):
+    with pytest.raises(Exception, match=r"subscribe takes \{onNotification, onGap\}"):
         tab.run("import('/skyhooks.js').then(({subscribe}) => subscribe('/events'))")
 
 

@@ -11,7 +11,7 @@ from twisted.web.error import Error
 
 from skyhooks.testing import BridgeConformance
 from skyhooks.testing.bridge.base import KEY, BridgeTests, Distant, data_of, each_transport
-from skyhooks.testing.bridge.clients import Ended, connect, get
+from skyhooks.testing.bridge.clients import connect, get
 from skyhooks.testing.bridge.crowds import Crowd
 from skyhooks.twisted import _socket
 from twisted_bridges import BRIDGES, TwistedBridges
@@ -113,14 +113,6 @@ class TestInTwisted(BridgeTests):
         _, _, url = await self.mounted(adapter, "socket")
         async with self.tab(adapter, url, "socket") as tab:
             assert await adapter.in_thread(tab.browser.ended) == 1011
-
-    async def test_a_function_that_fails_to_name_an_event_ends_the_stream(self, adapter, store):
-        _, notifier, url = await self.mounted(adapter, "events", event=lambda notification: notification.nonsense)
-        async with self.tab(adapter, url, "events") as tab:
-            await notifier.notify(KEY, 1)
-            with pytest.raises(Ended):
-                await tab.next()
-            await adapter.until_store(lambda: not store.targets([NAME])[NAME])
 
     async def test_who_speaks_much_before_the_handshake_is_still_heard_to_go(self, adapter, store):
         asked, keys = Deferred(), Deferred()

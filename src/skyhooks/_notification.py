@@ -62,8 +62,8 @@ class Notification:
         self.epoch = epoch
         self.seq = seq
         self.replayed = replayed
-        self.as_event: tuple[str | None, bytes] | None = None
-        """How it was last written as an event, by its name: all clients that get this very notification get the same."""
+        self.as_event: tuple[object, bytes] | None = None
+        """What named it as an event, and the event: all clients of a bridge that get this very notification get the same."""
         self._positions = positions
 
     def variant(self, replayed: bool, positions: tuple[tuple[str, str, int], ...] | None) -> Notification:

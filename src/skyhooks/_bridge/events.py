@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 
@@ -10,6 +11,8 @@ import msgspec
 from .._notification import Gap, Notification
 from .feed import Feed, Item
 from .options import RETRY_SECONDS, BridgeOptions
+
+log = logging.getLogger("skyhooks")
 
 HEADERS = (
     ("content-type", "text/event-stream"),
@@ -23,6 +26,19 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 EventName = str | Callable[[Notification], str] | None
 """What notifications are called: nothing, which a page hears as `message`; a name; or a function that names each."""
+TAKEN = ("hello", "gap", "reconnect")
+"""What the bridge's own events are called."""
+
+
+def check_event_name(event: EventName) -> EventName:
+    """Return what a bridge was told to call events by, if it can be.
+
+    Raises:
+        ValueError: with what to give instead.
+    """
+    if isinstance(event, str) and (fault := _fault_of(event)):
+        raise ValueError(f"event={event!r} {fault}")
+    return event
 
 
 async def event_stream(
@@ -83,22 +99,38 @@ def encode_event(item: Item, event: EventName = None) -> bytes:
     """Return an item as an event, whose id is the cursor behind it: a browser gives it back when it connects again."""
     if isinstance(item, Gap):
         return encode_fields("gap", msgspec.json.encode({"key": item.key, "reason": item.reason}), item.cursor)
-    name = event(item) if callable(event) else event
     written = item.as_event
-    if written is None or written[0] != name:
-        item.as_event = written = name, encode_fields(name, item.raw, item.cursor)
+    if written is None or written[0] is not event:
+        item.as_event = written = event, encode_fields(_name(item, event), item.raw, item.cursor)
     return written[1]
 
 
 def encode_fields(name: str | None, data: bytes, cursor: str) -> bytes:
     """Return an event; data that has line ends comes as so many lines, which the browser joins again."""
-    event = f"event: {_one_line(name)}\n" if name else ""
+    event = f"event: {name}\n" if name else ""
     if b"\n" in data or b"\r" in data:
         data = _LINE_END.sub(b"\ndata: ", data)
     return b"%bdata: %b\n\n" % (f"id: {cursor}\n{event}".encode(), data)
 
 
-def _one_line(name: str) -> str:
-    if "\n" in name or "\r" in name:
-        raise ValueError(f"{name!r} cannot name an event: it has a line end")
+def _name(item: Notification, event: EventName) -> str | None:
+    """Name one event; what a function does not name well is told all the same, or no client would ever get past it."""
+    if not callable(event):
+        return event
+    try:
+        name = event(item)
+        fault = _fault_of(name) if name else ""
+    except Exception:
+        log.exception("event= failed to name %r; it is told without a name", item)
+        return None
+    if fault:
+        log.error("event= named %r %r, which %s; it is told without a name", item, name, fault)
+        return None
     return name
+
+
+def _fault_of(name: str) -> str:
+    """Say why an event cannot be called so; nothing where it can."""
+    if "\n" in name or "\r" in name:
+        return "has a line end, and a name is one line"
+    return "is what a bridge calls an event of its own; take another" if name in TAKEN else ""

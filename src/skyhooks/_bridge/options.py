@@ -57,7 +57,9 @@ def bridge_options(
         raise TypeError('origins= takes a list: ["https://app.example"]')
     for origin in origins:
         if not _is_origin(origin):
-            raise ValueError(f"{origin!r} is no origin as browsers say it; give scheme and host alone: https://app.example")
+            raise ValueError(
+                f"{origin!r} is no origin as browsers say it; give scheme and host alone: https://app.example"
+            )
     return _options(max_pending, policy, comment_seconds, frozenset(origins))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from gevent.event import Event
 
 from .._bridge.audience import Audience
-from .._bridge.events import COMMENT, HEADERS, EventName, encode_hello, encode_items, encode_reconnect
+from .._bridge.events import COMMENT, HEADERS, EventName, check_event_name, encode_hello, encode_items, encode_reconnect
 from .._bridge.feed import Feed
 from .._bridge.options import STALL_COMMENTS, since_of
 from .._bridge.poll import poll, poll_seconds
@@ -45,7 +45,7 @@ class EventSource(_Reading):
 
     def __init__(self, registry: Registry, *, keys: KeysOf, event: EventName = None, **options: Any) -> None:
         super().__init__(registry, keys=keys, **options)
-        self._event = event
+        self._event = check_event_name(event)
         self._audience: Audience[_Events] = Audience(
             time.monotonic, Timer, self._options.comment_seconds, _Events.break_silence
         )

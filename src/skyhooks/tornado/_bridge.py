@@ -72,14 +72,13 @@ class Bridge(RequestHandler):
 
     # -- inside -----------------------------------------------------------------------------------
 
-    async def _allowed(self) -> Keys | None:
-        """Ask the application which keys this request may have; None: it has been refused."""
+    async def _allowed(self) -> Keys | Refused:
+        """Ask the application which keys this request may have."""
         try:
             keys = self._keys(self)
             return await keys if isawaitable(keys) else keys
         except PermissionError:
-            self._refuse(FORBIDDEN)
-            return None
+            return FORBIDDEN
 
     async def _open_feed(self, keys: Keys, since: str | None) -> Feed | Refused:
         """Open the feed, which is then to be closed."""

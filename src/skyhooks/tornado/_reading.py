@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
 
-from .._bridge.events import COMMENT, HEADERS, EventName, encode_hello, encode_items, encode_reconnect
+from .._bridge.events import COMMENT, HEADERS, EventName, check_event_name, encode_hello, encode_items, encode_reconnect
 from .._bridge.feed import Feed
 from .._bridge.options import since_of
 from .._bridge.poll import poll, poll_seconds
@@ -25,7 +25,10 @@ class _Reading(Bridge):
     async def get(self, *args: str, **kwargs: str) -> None:  # noqa: ARG002  # groups of the route
         """Ask for the keys, open the feed, answer."""
         keys = await self._allowed()
-        if keys is None or self._left.done():
+        if self._left.done():
+            return
+        if isinstance(keys, Refused):
+            self._refuse(keys)
             return
         since = since_of(self.request.headers.get("Last-Event-ID"), self.get_query_argument("since", None))
         feed = await self._open_feed(keys, since)
@@ -56,7 +59,7 @@ class EventSource(_Reading):
     def initialize(self, *args: Any, event: EventName = None, **options: Any) -> None:
         """Take what the route gives."""
         super().initialize(*args, **options)
-        self._event = event
+        self._event = check_event_name(event)
         self._is_awake = False
         self._is_paused = False
         self._is_over = False
@@ -65,6 +68,7 @@ class EventSource(_Reading):
 
     async def _answer(self, feed: Feed) -> None:
         """Say hello; what comes after it is told by turns of the loop: one who hears nothing has no coroutine for that."""
+        self._transforms = []  # compression would keep 75 kB for each client
         for name, value in HEADERS:
             self.set_header(name, value)
         self._loop = asyncio.get_running_loop()
@@ -87,10 +91,7 @@ class EventSource(_Reading):
         self._is_awake = False
         if self._feed is None or self._is_paused or self._left.done():
             return
-        try:
-            self._tell(self._feed)
-        except Exception as error:  # noqa: BLE001  # the application's function that names events: `get` raises it
-            self._left.set_exception(error)
+        self._tell(self._feed)
 
     def _tell(self, feed: Feed) -> None:
         """Write what there is, for as long as there is room."""

@@ -27,7 +27,8 @@ class WebSocket(Bridge, WebSocketHandler):
     async def get(self, *args: str, **kwargs: str) -> None:
         """Judge the request, open the feed, and only then the socket: a refusal has a status."""
         keys = await self._admitted()
-        if keys is None:
+        if isinstance(keys, Refused):
+            self._refuse(keys)
             return
         self._first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._granted = keys
@@ -77,14 +78,12 @@ class WebSocket(Bridge, WebSocketHandler):
 
     # -- inside -----------------------------------------------------------------------------------
 
-    async def _admitted(self) -> Mapping[str, object] | None:
+    async def _admitted(self) -> Mapping[str, object] | Refused:
         if self.request.headers.get("Upgrade", "").lower() != "websocket":
-            self._refuse(NO_UPGRADE)
-        elif is_foreign(self.request.headers.get("Origin"), self.request.headers.get("Host"), self._options.origins):
-            self._refuse(FOREIGN)
-        else:
-            return await self._allowed()
-        return None
+            return NO_UPGRADE
+        if is_foreign(self.request.headers.get("Origin"), self.request.headers.get("Host"), self._options.origins):
+            return FOREIGN
+        return await self._allowed()
 
     async def _tell(self) -> None:
         code = Close.INTERNAL

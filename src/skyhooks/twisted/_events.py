@@ -8,13 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from .._bridge.audience import Audience
-from .._bridge.events import COMMENT, HEADERS, EventName, encode_hello, encode_items, encode_reconnect
+from .._bridge.events import COMMENT, HEADERS, EventName, check_event_name, encode_hello, encode_items, encode_reconnect
 from .._bridge.feed import Feed
 from .._bridge.options import since_of
 from .._bridge.refusals import Refused
@@ -24,8 +22,6 @@ from ._visit import Visit
 
 if TYPE_CHECKING:
     from ._registry import Registry
-
-log = Logger("skyhooks")
 
 _NOTHING: Iterator[bytes] = iter(())
 _SENT = Headers()
@@ -46,7 +42,7 @@ class EventSource(Bridge):
 
     def __init__(self, registry: Registry, *, keys: KeysOf, event: EventName = None, **options: Any) -> None:
         super().__init__(registry, keys=keys, **options)
-        self.event = event
+        self.event = check_event_name(event)
 
     @property
     def stall_seconds(self) -> float:
@@ -137,12 +133,8 @@ class Telling:
 
     def _go_on(self) -> None:
         self._is_awake = False
-        try:
-            if self._feed is not None and not self._is_paused:
-                self._tell(self._feed)
-        except Exception:  # noqa: BLE001  # the application's function that names events
-            log.failure("an event could not be told", Failure())
-            self._abort()
+        if self._feed is not None and not self._is_paused:
+            self._tell(self._feed)
 
     def _tell(self, feed: Feed) -> None:
         """Write what there is, for as long as there is room."""

@@ -199,6 +199,13 @@ class ReadingTests(BridgeTests):
             await notifier.notify(KEY, 1)
             assert ((await one.next()).name, (await other.next()).name) == ("result", NAME)
 
+    async def test_a_function_that_fails_to_name_one_event_stops_no_other(self, adapter: BridgeAdapter) -> None:
+        _, notifier, url = await self.mounted(adapter, "events", event=lambda notification: notification.data["kind"])
+        async with self.tab(adapter, url, "events") as tab:
+            for data in ({"kind": "a"}, {}, {"kind": "b"}):
+                await notifier.notify(KEY, data)
+            assert [(await tab.next()).name for _ in range(3)] == ["a", None, "b"]
+
     async def test_a_poll_brings_at_once_what_the_log_has(self, adapter: BridgeAdapter, store: Store) -> None:
         registry, notifier, url = await self.mounted(adapter, "poll", store=Distant(store))
         cursor = await registry.cursor(KEY)

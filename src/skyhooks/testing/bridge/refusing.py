@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ..._bridge.options import MAX_MESSAGE_BYTES
 from ...abc import Store
 from ..adapter.base import NAME
 from ..adapter.raw import RawAnswer
@@ -55,10 +56,12 @@ class RefusingTests(BridgeTests):
             assert data_of([await tab.next()]) == ["mine"]
 
     @each_transport
+    @pytest.mark.parametrize("keys", [{"a b": "hunter2"}, {}, None], ids=["a name", "none", "no mapping"])
     async def test_keys_that_cannot_be_are_the_application_s_fault(
-        self, adapter: BridgeAdapter, transport: Transport
+        self, adapter: BridgeAdapter, transport: Transport, keys: Any
     ) -> None:
-        _, _, url = await self.mounted(adapter, transport, {"a b": "hunter2"})
+        registry = await adapter.started()
+        url = await adapter.serve(registry, transport, keys=lambda _: keys)
         answer = await self.refused(adapter, url, transport)
         assert _problem(answer) == (500, "keys")
         assert b"hunter2" not in answer.body
@@ -146,9 +149,10 @@ class RefusingTests(BridgeTests):
             ([(TEXT, b'{"since": ""}')], 1008),
             ([(TEXT, b"hello")], 1008),
             ([(BINARY, b"{}")], 1008),
-            ([(TEXT, b"x" * 70_000)], 1009),
+            ([(TEXT, b"x" * MAX_MESSAGE_BYTES)], 1008),
+            ([(TEXT, b"x" * (MAX_MESSAGE_BYTES + 1))], 1009),
         ],
-        ids=["a second first message", "talk", "bytes", "too much"],
+        ids=["a second first message", "talk", "bytes", "much", "too much"],
     )
     async def test_a_socket_hears_nobody_out(
         self, adapter: BridgeAdapter, store: Store, frames: list[tuple[int, bytes]], code: int
