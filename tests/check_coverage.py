@@ -10,7 +10,7 @@ from pathlib import Path
 
 PURE = frozenset(
     """
-    _bridge/audience _bridge/options _bridge/refusals _bridge/events _bridge/feed _bridge/messages _bridge/poll _bridge/script
+    _bridge/audience _bridge/door _bridge/options _bridge/refusals _bridge/events _bridge/feed _bridge/messages _bridge/poll _bridge/script
     _http/client _http/head _http/parser _http/requests _http/server _callbacks _cursor _dates _dispatch _identity _inbox _json _keys
     _lane _notification _policy _registration _replay _signing _stream _track _unpinned _urls _values _wire
     """.split()  # noqa: SIM905 - quotes around each would not make it plainer

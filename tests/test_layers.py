@@ -24,7 +24,7 @@ exceptions _keys _values _cursor _json _notification abc
 _registration _track _callbacks _dispatch _stream
 _dates _wire _signing _replay _http.parser _http.head _http.client _http.requests _http.server _http _urls _policy _identity
 _lane _stores _fetcher _hooks _ping _inbox _lease _heartbeat _registry _sending _delivery _backlog _targets _notifier
-_bridge _bridge.options _bridge.refusals _bridge.feed _bridge.audience _bridge.events _bridge.messages _bridge.poll _bridge.script
+_bridge _bridge.options _bridge.refusals _bridge.door _bridge.feed _bridge.audience _bridge.events _bridge.messages _bridge.poll _bridge.script
 _driver _calls _settings _life _tls _faults _pool _resolver _unpinned _attempts
 _answering _bridge.socket
 _blocking_verbs _requests

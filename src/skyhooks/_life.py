@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ._bridge.door import Door
 from ._bridge.feed import Feed
 from ._bridge.options import BridgeOptions
 from ._calls import Calls
@@ -79,6 +80,7 @@ class Life:
         self._core: RegistryCore | None = None
         self._notifier: NotifierCore | None = None
         self._listener: OwnListener | None = None
+        self._door: Door | None = None
 
     @property
     def begun(self) -> bool:
@@ -106,6 +108,7 @@ class Life:
         self._world.check()
         self.runtime = runtime = self._world.runtime(self.settings)
         self._core = core = self._make_core(runtime)
+        self._door = Door(runtime)
         self._notifier = NotifierCore(self.settings.store, runtime, secrets=self.settings.secrets)
         self._start_ended = runtime.future()
         try:
@@ -137,9 +140,9 @@ class Life:
     def feed(self, options: BridgeOptions) -> Feed:
         """Make what a bridge reads for one client."""
         core, runtime = self.core, self.runtime
-        if runtime is None:
+        if runtime is None or self._door is None:
             raise NotStarted("this registry has not been started", "call start() first")
-        return Feed(core, runtime, options)
+        return Feed(core, runtime, options, self._door)
 
     async def notify(
         self, keys: Any, data: object, *, id: str | None, ephemeral: bool, timeout_seconds: float | None

@@ -11,6 +11,8 @@ from .._registration import LAGGING
 from .._registry import RegistryCore
 from .._stream import Stream
 from ..abc import Runtime
+from ..exceptions import StoreUnavailable
+from .door import Door
 from .options import BridgeOptions
 from .refusals import Refused, Trouble, refusal_of
 
@@ -22,12 +24,13 @@ Item = Notification | Gap
 class Feed:
     """A stream that was opened for a client; close it when the client has gone, however it went."""
 
-    __slots__ = ("_core", "_options", "_runtime", "_stream", "cursor")
+    __slots__ = ("_core", "_door", "_options", "_runtime", "_stream", "cursor")
 
-    def __init__(self, core: RegistryCore, runtime: Runtime, options: BridgeOptions) -> None:
+    def __init__(self, core: RegistryCore, runtime: Runtime, options: BridgeOptions, door: Door) -> None:
         self.cursor = ""
         """Where the client is, behind the last batch that it was given."""
         self._core = core
+        self._door = door
         self._runtime = runtime
         self._options = options
         self._stream: Stream | None = None
@@ -38,9 +41,16 @@ class Feed:
         Raises:
             InvalidKey, InvalidCursor, StoreUnavailable, NotStarted: there is nothing to close.
         """
-        self._stream = stream = await self._core.open_stream(
-            keys, since=since, max_pending=self._options.max_pending, latest=self._options.policy == "latest"
-        )
+        await self._door.enter()
+        try:
+            self._stream = stream = await self._core.open_stream(
+                keys, since=since, max_pending=self._options.max_pending, latest=self._options.policy == "latest"
+            )
+        except StoreUnavailable:
+            self._door.refuse()
+            raise
+        finally:
+            self._door.leave()
         self.cursor = _beginning(stream, since)
 
     async def next(self, seconds: float) -> list[Item]:
