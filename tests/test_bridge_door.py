@@ -11,13 +11,13 @@ import pytest
 from skyhooks import StoreUnavailable
 from skyhooks._asyncio.registry import Registry
 from skyhooks._asyncio.runtime import AsyncioRuntime
-from skyhooks._bridge.door import MAX_OPENING, Door
+from skyhooks._bridge.door import MAX_INSIDE, TRIES, Door
 from skyhooks._bridge.options import BridgeOptions
 from skyhooks._hooks import MAX_KEYS_PER_TRIP
 from skyhooks._stores import open_store
 from skyhooks.abc import STORE_SECONDS
 
-CROWD = 2 * MAX_OPENING
+CROWD = 2 * MAX_INSIDE
 
 
 class Slow:
@@ -76,67 +76,113 @@ def test_a_crowd_before_a_store_that_is_away_is_told_so_together():
     assert seconds < 2 * STORE_SECONDS
 
 
-@pytest.fixture
-def door():
-    async def made():
-        return Door(AsyncioRuntime(None, open_store("memory://door")))
+class Entrance:
+    """A door, and visitors who stay inside until they are told to go, or what they do fails."""
 
-    return made
+    def __init__(self):
+        self.door = Door(AsyncioRuntime(None, open_store("memory://door")), lambda: self.answers)
+        self.answers = 0
+        self.inside = []
 
+    def come(self):
+        return asyncio.create_task(self.door.through(self._stay))
 
-def test_who_leaves_makes_room_for_the_one_who_has_waited_longest(door):
-    async def body():
-        entrance, order = await door(), []
+    async def come_all(self, count):
+        visitors = [self.come() for _ in range(count)]
+        await self.turn()
+        return visitors
 
-        async def visit(number):
-            await entrance.enter()
-            order.append(number)
-
-        for _ in range(MAX_OPENING):
-            await entrance.enter()
-        waiting = [asyncio.create_task(visit(number)) for number in range(3)]
-        await asyncio.sleep(0)
-        assert order == []
+    async def turn(self):
         for _ in range(3):
-            entrance.leave()
-        await asyncio.gather(*waiting)
-        assert order == [0, 1, 2]
+            await asyncio.sleep(0)
 
-    asyncio.run(body())
-
-
-def test_who_goes_while_waiting_or_just_when_let_in_takes_nobody_s_place(door):
-    async def body():
-        entrance = await door()
-        for _ in range(MAX_OPENING):
-            await entrance.enter()
-        waiting = [asyncio.create_task(entrance.enter()) for _ in range(3)]
-        await asyncio.sleep(0)
-        waiting[0].cancel()
-        await asyncio.sleep(0)
-        entrance.leave()  # lets in the second, who goes before he knows
-        waiting[1].cancel()
-        await asyncio.wait_for(waiting[2], 5)
-        assert [task.cancelled() for task in waiting] == [True, True, False]
-
-    asyncio.run(body())
+    async def _stay(self):
+        going = asyncio.get_running_loop().create_future()
+        self.inside.append(going)
+        return await going
 
 
-def test_who_goes_when_everybody_was_sent_home_makes_no_room(door):
-    async def body():
-        entrance = await door()
-        for _ in range(MAX_OPENING):
-            await entrance.enter()
-        waiting = [asyncio.create_task(entrance.enter()) for _ in range(2)]
-        await asyncio.sleep(0)
-        entrance.refuse()
-        waiting[0].cancel()
+def at_an_entrance(body):
+    async def bounded():
+        async with asyncio.timeout(20):
+            await body(Entrance())
+
+    def test():
+        asyncio.run(bounded())
+
+    return test
+
+
+async def full(entrance):
+    await entrance.come_all(MAX_INSIDE)
+    assert len(entrance.inside) == MAX_INSIDE
+
+
+@at_an_entrance
+async def test_who_goes_makes_room_for_the_one_who_has_waited_longest(entrance):
+    await full(entrance)
+    first, second = await entrance.come_all(2)
+    assert len(entrance.inside) == MAX_INSIDE
+    entrance.inside[0].set_result(1)
+    await entrance.turn()
+    entrance.inside[MAX_INSIDE].set_result(2)
+    assert await first == 2
+    await entrance.turn()
+    assert (len(entrance.inside), second.done()) == (MAX_INSIDE + 2, False)
+
+
+@at_an_entrance
+async def test_who_gives_up_while_waiting_or_just_when_let_in_takes_nobody_s_place(entrance):
+    await full(entrance)
+    first, second, third = await entrance.come_all(3)
+    first.cancel()
+    await entrance.turn()
+    entrance.inside[0].set_result(None)
+    await asyncio.sleep(0)
+    second.cancel()
+    await entrance.turn()
+    entrance.inside[-1].set_result(3)
+    assert await third == 3
+    assert (first.cancelled(), second.cancelled()) == (True, True)
+
+
+@at_an_entrance
+async def test_where_the_store_answers_nobody_those_who_wait_are_told_so_too(entrance):
+    await full(entrance)
+    waiting = await entrance.come_all(2)
+    gives_up = entrance.come()
+    await entrance.turn()
+    entrance.inside[0].set_exception(StoreUnavailable("it is away"))
+    for visitor in waiting:
         with pytest.raises(StoreUnavailable):
-            await waiting[1]
-        late = asyncio.create_task(entrance.enter())
-        await asyncio.sleep(0)
-        assert not late.done()
-        entrance.leave()
-        await asyncio.wait_for(late, 5)
+            await visitor
+    gives_up.cancel()
+    await entrance.turn()
+    (late,) = await entrance.come_all(1)
+    entrance.inside[-1].set_result("in")
+    assert await late == "in"
 
-    asyncio.run(body())
+
+@at_an_entrance
+async def test_where_the_store_answers_others_it_is_tried_again(entrance):
+    (late,) = await entrance.come_all(1)
+    tried = entrance.inside[0]
+    for _ in range(1, TRIES):
+        entrance.answers += 1
+        tried.set_exception(StoreUnavailable("it took too long"))
+        await entrance.turn()
+        tried = entrance.inside[-1]
+    tried.set_result("in")
+    assert await late == "in"
+
+
+@at_an_entrance
+async def test_it_is_not_tried_for_ever(entrance):
+    (late,) = await entrance.come_all(1)
+    for _ in range(TRIES):
+        entrance.answers += 1
+        entrance.inside[-1].set_exception(StoreUnavailable("it took too long"))
+        await entrance.turn()
+    with pytest.raises(StoreUnavailable):
+        await late
+    assert len(entrance.inside) == TRIES

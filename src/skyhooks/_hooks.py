@@ -56,6 +56,8 @@ class Hooks:
 
     def __init__(self, runtime: Runtime, store: Store, callbacks: Callbacks, placed: Placed) -> None:
         self.instance_id = ""
+        self.answers = 0
+        """How often the store has confirmed what it was told."""
         self._runtime = runtime
         self._store = store
         self._callbacks = callbacks
@@ -159,6 +161,7 @@ class Hooks:
         self.doubt(keys)
         number = self._number
         answer = await self._runtime.call(operation, instance_id, keys, number)
+        self.answers += 1
         if self.instance_id == instance_id:
             for key in keys:
                 if self._unsure.get(key) == number:

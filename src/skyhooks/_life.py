@@ -108,7 +108,7 @@ class Life:
         self._world.check()
         self.runtime = runtime = self._world.runtime(self.settings)
         self._core = core = self._make_core(runtime)
-        self._door = Door(runtime)
+        self._door = Door(runtime, lambda: core.store_answers)
         self._notifier = NotifierCore(self.settings.store, runtime, secrets=self.settings.secrets)
         self._start_ended = runtime.future()
         try:

@@ -135,6 +135,11 @@ class RegistryCore:
         """Whether `start` has returned and `stop` has not begun."""
         return self._state == "running"
 
+    @property
+    def store_answers(self) -> int:
+        """How often the store has confirmed hooks so far: while this grows it is not away, however long one waits."""
+        return self._hooks.answers
+
     def check_process(self) -> None:
         """Make sure that this is not a forked child.
 

@@ -11,7 +11,6 @@ from .._registration import LAGGING
 from .._registry import RegistryCore
 from .._stream import Stream
 from ..abc import Runtime
-from ..exceptions import StoreUnavailable
 from .door import Door
 from .options import BridgeOptions
 from .refusals import Refused, Trouble, refusal_of
@@ -41,16 +40,12 @@ class Feed:
         Raises:
             InvalidKey, InvalidCursor, StoreUnavailable, NotStarted: there is nothing to close.
         """
-        await self._door.enter()
-        try:
-            self._stream = stream = await self._core.open_stream(
-                keys, since=since, max_pending=self._options.max_pending, latest=self._options.policy == "latest"
+        options = self._options
+        self._stream = stream = await self._door.through(
+            lambda: self._core.open_stream(
+                keys, since=since, max_pending=options.max_pending, latest=options.policy == "latest"
             )
-        except StoreUnavailable:
-            self._door.refuse()
-            raise
-        finally:
-            self._door.leave()
+        )
         self.cursor = _beginning(stream, since)
 
     async def next(self, seconds: float) -> list[Item]:
