@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypedDict
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,6 +23,15 @@ CURSOR = "skyhooks-cursor"
 """The header in which every answer to a poll says where the client is; a 204 has nothing else to say it in."""
 
 Policy = Literal["lossless", "latest"]
+
+
+class BridgeKeywords(TypedDict, total=False):
+    """What a bridge may be told beside its registry and its keys."""
+
+    max_pending: int
+    policy: Policy
+    comment_seconds: float
+    origins: Collection[str]
 
 
 class BridgeOptions(msgspec.Struct, frozen=True, kw_only=True):

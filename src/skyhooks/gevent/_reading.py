@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from gevent.event import Event
 
 from .._bridge.audience import Audience
 from .._bridge.events import COMMENT, HEADERS, EventName, check_event_name, encode_hello, encode_items, encode_reconnect
 from .._bridge.feed import Feed
-from .._bridge.options import STALL_COMMENTS, since_of
+from .._bridge.options import STALL_COMMENTS, BridgeKeywords, since_of
 from .._bridge.poll import poll, poll_seconds
 from .._bridge.refusals import Refused
 from .._driver import run
@@ -43,7 +43,9 @@ class EventSource(_Reading):
     by itself, with its cursor.
     """
 
-    def __init__(self, registry: Registry, *, keys: KeysOf, event: EventName = None, **options: Any) -> None:
+    def __init__(
+        self, registry: Registry, *, keys: KeysOf, event: EventName = None, **options: Unpack[BridgeKeywords]
+    ) -> None:
         super().__init__(registry, keys=keys, **options)
         self._event = check_event_name(event)
         self._audience: Audience[_Events] = Audience(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 from tornado.http1connection import HTTP1Connection
 
 from .._bridge.events import COMMENT, HEADERS, EventName, check_event_name, encode_hello, encode_items, encode_reconnect
 from .._bridge.feed import Feed
-from .._bridge.options import since_of
+from .._bridge.options import BridgeKeywords, since_of
 from .._bridge.poll import poll, poll_seconds
 from .._bridge.refusals import Refused
-from ._bridge import Bridge
+from ._bridge import Bridge, KeysOf
+
+if TYPE_CHECKING:
+    from .._asyncio.registry import Registry
 
 
 class _Reading(Bridge):
@@ -56,9 +59,11 @@ class EventSource(_Reading):
 
     __slots__ = ("_event", "_is_awake", "_is_over", "_is_paused", "_loop", "_pieces", "_timer", "_told_at")
 
-    def initialize(self, *args: Any, event: EventName = None, **options: Any) -> None:
+    def initialize(
+        self, registry: Registry, keys: KeysOf, *, event: EventName = None, **options: Unpack[BridgeKeywords]
+    ) -> None:
         """Take what the route gives."""
-        super().initialize(*args, **options)
+        super().initialize(registry, keys, **options)
         self._event = check_event_name(event)
         self._is_awake = False
         self._is_paused = False

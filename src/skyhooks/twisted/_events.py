@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.web.http_headers import Headers
@@ -14,7 +14,7 @@ from zope.interface import implementer
 from .._bridge.audience import Audience
 from .._bridge.events import COMMENT, HEADERS, EventName, check_event_name, encode_hello, encode_items, encode_reconnect
 from .._bridge.feed import Feed
-from .._bridge.options import since_of
+from .._bridge.options import BridgeKeywords, since_of
 from .._bridge.refusals import Refused
 from ._bridge import Bridge, Keys, KeysOf
 from ._reactor import Timer, Turns
@@ -40,7 +40,9 @@ class EventSource(Bridge):
     its cursor.
     """
 
-    def __init__(self, registry: Registry, *, keys: KeysOf, event: EventName = None, **options: Any) -> None:
+    def __init__(
+        self, registry: Registry, *, keys: KeysOf, event: EventName = None, **options: Unpack[BridgeKeywords]
+    ) -> None:
         super().__init__(registry, keys=keys, **options)
         self.event = check_event_name(event)
 
