@@ -35,7 +35,7 @@ PACKAGES = {
     "celery": ("celery", "redis"),
     "requests": ("requests",),
     "fleet": ("tornado", "gevent", "twisted", "treq", "pymongo", "flask", "klein"),
-    "browser": ("tornado", "playwright"),
+    "browser": ("tornado", "gevent", "twisted", "playwright"),
 }
 """What each mark needs."""
 
