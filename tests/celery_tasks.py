@@ -8,7 +8,8 @@ import signal
 import time
 from pathlib import Path
 
-from celery import Celery, Task
+from celery import Celery, Task, signals
+from celery.exceptions import Ignore
 
 from skyhooks.celery import install, progress
 
@@ -23,6 +24,24 @@ app.conf.update(
     task_default_queue=SETTINGS["queue"],
     task_ignore_result=True,
 )
+
+
+def say_end(**_):
+    print("this process ends", flush=True)
+
+
+def die_at_end(**_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def at_end(receiver):
+    """Call a receiver when a process of this worker ends: before that of skyhooks, or after it, as it is connected."""
+    if SETTINGS["dies_at_end"]:
+        signals.worker_process_shutdown.connect(receiver)
+        signals.worker_shutdown.connect(receiver)
+
+
+at_end(say_end)
 install(
     app,
     {"store": SETTINGS["store"], "timeout_seconds": 5},
@@ -30,6 +49,7 @@ install(
     required=SETTINGS["required"],
     progress_seconds=0,
 )
+at_end(die_at_end)
 
 
 def first_time(flag):
@@ -66,11 +86,24 @@ def fail_twice(self, account):
     return "at last"
 
 
+@app.task(bind=True)
+def retry_in_vain(self, account):
+    """Ask for a retry that no broker takes."""
+    self.retry(args=(object(),), countdown=0)
+
+
 @app.task
 def step(account, steps):
     for done in range(1, steps + 1):
         progress(done, steps, at=f"step {done}")
     return "done"
+
+
+@app.task
+def step_and_ignore(account, steps):
+    """End without a word for which the store would be waited for."""
+    step(account, steps)
+    raise Ignore
 
 
 @app.task

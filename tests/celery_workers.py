@@ -22,11 +22,11 @@ WORKER_SECONDS = 60.0
 class Worker:
     """A worker process, ready when this returns."""
 
-    def __init__(self, folder, settings, pool="prefork", concurrency=2):
+    def __init__(self, folder, settings, pool="prefork", concurrency=2, more=""):
         self.log = folder / f"worker-{uuid4().hex}.log"
         here = Path(__file__).parent
         options = f"-A celery_tasks worker -P {pool} -c {concurrency} -n {uuid4().hex}@localhost -l INFO"
-        quiet = "--without-gossip --without-mingle"
+        quiet = f"--without-gossip --without-mingle {more}"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "celery", *options.split(), *quiet.split()],
@@ -45,9 +45,12 @@ class Worker:
     def wait_for_end(self):
         return self._process.wait(WORKER_SECONDS)
 
-    def stop(self):
-        """End it as an administrator does: what runs may end."""
+    def terminate(self):
+        """Tell it to end, as an administrator does: what runs may end."""
         self._process.terminate()
+
+    def stop(self):
+        self.terminate()
         return self.wait_for_end()
 
     def kill(self):
@@ -63,6 +66,7 @@ class Office:
         self.store = f"sqlite:///{folder}/skyhooks.db"
         self.settings = {
             "required": False,
+            "dies_at_end": False,
             "broker": broker_url,
             "store": self.store,
             "transport": {"visibility_timeout": 1},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib.util import find_spec
 
+import apsw
 import pytest
 
 from brokers import rabbitmq, redis  # noqa: F401  # fixtures
@@ -37,6 +39,17 @@ def own(request, tmp_path):
         yield one
 
 
+@contextmanager
+def locked(path):
+    """Keep all others from writing to a store."""
+    database = apsw.Connection(str(path))
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        database.close()
+
+
 def states(told):
     return [data["state"] for data in told]
 
@@ -65,6 +78,13 @@ def test_retries_are_counted_and_come_before_the_result(pooled):
     assert states(told) == ["RETRY", "RETRY", "SUCCESS"]
     assert [data["retries"] for data in told[:2]] == [1, 2]
     assert told[0]["error"] == {"type": "OSError", "message": "not yet"}
+
+
+def test_a_retry_is_told_before_it_is_sent(pooled):
+    heard = pooled.wait_for(9)
+    pooled.run("retry_in_vain", 9)
+    retry, failure = pooled.end(9, heard, 2)
+    assert (retry["state"], retry["retries"], failure["state"]) == ("RETRY", 1, "FAILURE")
 
 
 def test_progress_comes_in_order_and_before_the_result(pooled):
@@ -109,6 +129,27 @@ def test_a_worker_that_is_stopped_has_told_everything(pooled):
     heard.wait_for(1)
     assert pooled.only.stop() == 0
     assert len(pooled.end(8, heard, 6)) == 6
+
+
+@pytest.mark.parametrize(
+    ("pool", "more"), [("prefork", ""), ("prefork", "--max-tasks-per-child 1"), ("threads", ""), ("solo", "")]
+)
+def test_a_process_that_ends_has_told_what_nobody_waited_for(own, pool, more):
+    """It is killed when it has: what it did not tell by then, it never does."""
+    heard = own.wait_for(1)
+    own.settings["dies_at_end"] = True
+    worker = own.worker(pool=pool, concurrency=1, more=more)
+    with locked(own.folder / "skyhooks.db"):
+        task = own.run("step_and_ignore", 1, 10)
+        until(lambda: worker.said(f"celery_tasks.step_and_ignore[{task}] ignored"))
+        if not more:
+            worker.terminate()
+        until(lambda: worker.said("this process ends"))
+    if more:
+        heard.wait_for(10)
+        worker.terminate()
+    worker.wait_for_end()
+    assert [data["done"] for data in own.end(1, heard, 10)] == [*range(1, 11)]
 
 
 def test_a_hard_time_limit_is_told_by_the_worker_itself(own):
