@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Unpack
 
 from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
@@ -17,11 +19,13 @@ from .._bridge.feed import Feed
 from .._bridge.options import BridgeKeywords, since_of
 from .._bridge.refusals import Refused
 from ._bridge import Bridge, Keys, KeysOf
-from ._reactor import Timer, Turns
+from ._reactor import Timer
 from ._visit import Visit
 
 if TYPE_CHECKING:
     from ._registry import Registry
+
+log = Logger("skyhooks")
 
 _NOTHING: Iterator[bytes] = iter(())
 _SENT = Headers()
@@ -45,6 +49,7 @@ class EventSource(Bridge):
     ) -> None:
         super().__init__(registry, keys=keys, **options)
         self.event = check_event_name(event)
+        self._woken: list[Telling] = []
 
     @property
     def stall_seconds(self) -> float:
@@ -57,10 +62,19 @@ class EventSource(Bridge):
         reactor = self._registry.reactor
         return Audience(reactor.seconds, reactor.callLater, self._options.comment_seconds, Telling.comment)
 
-    @cached_property
-    def turns(self) -> Turns:
-        """The turns of all clients: what comes for many at once is told in one."""
-        return Turns(self._registry.reactor)
+    def later(self, client: Telling) -> None:
+        """Have a client go on in the next turn; of a crowd nothing more is made, or the garbage collector would look for it."""
+        if not self._woken:
+            self._registry.reactor.callLater(0, self._turn)
+        self._woken.append(client)
+
+    def _turn(self) -> None:
+        woken, self._woken = self._woken, []
+        for client in woken:
+            try:
+                client.go_on()
+            except Exception:  # noqa: BLE001  # it harms nobody else's turn
+                log.failure("skyhooks failed in a turn of its own", Failure())
 
     async def _admit(self, visit: Visit, keys: Keys) -> Refused | None:
         feed = await self._open_feed(keys, since_of(visit.header("last-event-id"), visit.argument("since")))
@@ -131,9 +145,10 @@ class Telling:
         """Go on in a later turn: who calls may be amid the core's."""
         if not self._is_awake:
             self._is_awake = True
-            self._bridge.turns.later(self._go_on)
+            self._bridge.later(self)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Tell what there is, if anything is and there is room."""
         self._is_awake = False
         if self._feed is not None and not self._is_paused:
             self._tell(self._feed)
