@@ -10,6 +10,7 @@ from pathlib import Path
 
 from celery import Celery, Task, signals
 from celery.exceptions import Ignore
+from celery.utils.log import get_task_logger
 
 from skyhooks.celery import install, progress
 
@@ -27,7 +28,7 @@ app.conf.update(
 
 
 def say_end(**_):
-    print("this process ends", flush=True)
+    get_task_logger(__name__).info("this process ends")
 
 
 def die_at_end(**_):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from contextvars import copy_context
 from importlib.util import find_spec
 from uuid import uuid4
 
@@ -230,6 +231,19 @@ def test_progress_in_a_tight_loop_is_told_now_and_then_and_at_the_end(app, told,
 def test_progress_outside_of_a_task_is_nothing(app, told):
     told()
     progress(1, 2)
+
+
+def test_progress_in_a_thread_that_a_task_has_started_is_nothing(app, told, heard):
+    @app.task(shared=False)
+    def step():
+        thread = threading.Thread(target=copy_context().run, args=(progress, 1, 2))
+        thread.start()
+        thread.join()
+
+    installation = told()
+    step.delay()
+    assert [data["state"] for data in heard.wait_for(1)] == ["SUCCESS"]
+    assert installation.counts == {"sent": 1}
 
 
 def test_keys_that_cannot_be_told_fail_no_task(app, told, heard, caplog):

@@ -118,6 +118,14 @@ def waiting(tmp_path):
         yield heard
 
 
+def test_a_task_tells_what_its_threads_have_done(tmp_path, waiting):
+    write_programs(DOCS / "celery.md", tmp_path)
+    run(tmp_path, "-c", "from pages import render_pages; render_pages.apply((42, 2))")
+    told = waiting.wait_for(3)
+    assert [data.get("done") for data in told[:2]] == [1, 2]
+    assert told[2]["result"] == {"rows": 24}
+
+
 def outcomes(told):
     return [(data["state"], data.get("result", data.get("error"))) for data in told]
 

@@ -67,7 +67,9 @@ def progress(done: float, total: float | None = None, **info: object) -> None:
 
     Returns at once. It is kept and comes in order, as all else that the task tells does; more often than `progress_seconds`
     allow it is left out, so that it may stand in any loop, but where `done` is `total`. A task that is run again tells it again.
-    Outside of a task, and in one that notifies nobody, it does nothing.
+    Outside of a task, and in one that notifies nobody, it does nothing. A thread or greenlet that a task has started is
+    outside, since Celery knows the running task by its thread: let the task's own tell what they have done, as they end
+    (`concurrent.futures.as_completed`).
     """
     task = running_task()
     installation = installation_of(task)
