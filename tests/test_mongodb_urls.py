@@ -48,7 +48,7 @@ def test_the_retention_is_ours_and_the_rest_is_pymongos():
     [
         ("mongodb://", "no MongoDB URL"),
         ("mongodb:///jobs", "no MongoDB URL"),
-        ("mongodb://db/jobs?kepp=1", "Unknown option: kepp"),
+        ("mongodb://db/jobs?kepp=1", r"Unknown option.*kepp"),
         ("mongodb://db/jobs?replicaSet", "no MongoDB URL"),
         ("mongodb://db/jobs?maxPoolSize=many", "(?i)maxPoolSize must be an integer"),
         ("mongodb://db:99999/", "Port must be"),
@@ -61,7 +61,7 @@ def test_the_retention_is_ours_and_the_rest_is_pymongos():
         ("mongodb://db/?dedupe_ids=10001", "room for 10000 at most"),
         ("mongodb+srv://a.example.com,b.example.com/", "one host"),
         ("mongodb+srv://a.example.com:27017/", "without a port"),
-        ("mongodb+srv://a.example.com/?wat=1", "Unknown option: wat"),
+        ("mongodb+srv://a.example.com/?wat=1", r"Unknown option.*wat"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_touched(url, problem):
@@ -108,7 +108,7 @@ def test_a_certificate_that_is_none_is_unavailable_and_says_why(tmp_path):
     with pytest.raises(StoreUnavailable, match="cannot be opened"):
         store.instances()
     path.unlink()
-    with pytest.raises(StoreUnavailable, match=r"cannot be opened: .*broken\.pem"):
+    with pytest.raises(StoreUnavailable, match=r"cannot be opened: .*(broken\.pem|tlscafile)"):
         store.instances()
 
 
@@ -135,7 +135,16 @@ def test_a_server_elsewhere_is_reached_from_an_address_of_this_machine():
     assert address_towards([(elsewhere, 1)]) == elsewhere
 
 
+@pytest.mark.parametrize("password", ["hunter2", "tlsCAFile=hunter2"])
+def test_of_options_only_a_file_s_value_is_shown(password):
+    options = f"tls=true&tlsCertificateKeyFilePassword={password}&tlsCAFile=/no/where.pem&kepp=hunter2"
+    with pytest.raises(ValueError, match=r"where\.pem") as caught:
+        MongoDBStore(f"mongodb://db1/x?{options}")
+    assert "kepp" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_mistyped_option_is_named_beside_credentials_which_are_not():
-    with pytest.raises(ValueError, match="Unknown option: authsorce") as caught:
+    with pytest.raises(ValueError, match=r"(?i)Unknown option.*authSorce") as caught:
         MongoDBStore("mongodb://me:hunter2@db1/x?authSorce=admin")
     assert "hunter2" not in str(caught.value)

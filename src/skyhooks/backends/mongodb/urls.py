@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import SplitResult, unquote_plus, urlsplit
 
@@ -17,6 +18,8 @@ _SRV = "mongodb+srv"
 _SRV_OPTIONS = ("srvmaxhosts", "srvservicename")
 _MOST = {"keep_bytes": 10_000_000, "dedupe_ids": 10_000}
 """A key's document has to stay below MongoDB's 16 MB."""
+_SPACE = re.compile(r"[^\w./-]+")
+_FILES = ("tlscafile", "tlscrlfile", "tlscertificatekeyfile")
 
 
 _UNREADABLE = (PyMongoError, ValueError, TypeError, OSError)
@@ -69,14 +72,14 @@ def _check(parts: SplitResult, scheme: str, options: list[str]) -> dict[str, Any
     try:
         given = parse_uri(f"mongodb://{parts.netloc}{rest}")
     except _UNREADABLE as error:
-        problem = _problem(parts, rest) if "@" in _whole(parts) else error
+        problem = _problem(parts, rest, options) if "@" in _whole(parts) else _explain(error, options)
         raise ValueError(f"this is no MongoDB URL: {problem}; write mongodb://host1,host2/database") from None
     if given["collection"]:
         raise ValueError("the path of a MongoDB URL is the name of a database, without a dot")
     return given
 
 
-def _problem(parts: SplitResult, rest: str) -> object:
+def _problem(parts: SplitResult, rest: str, options: list[str]) -> str:
     """Say what is wrong with a URL that has credentials.
 
     PyMongo's messages quote the URL, and a password that was not escaped may be anywhere in it. With one @, before the
@@ -86,8 +89,30 @@ def _problem(parts: SplitResult, rest: str) -> object:
         try:
             parse_uri(f"mongodb://{parts.netloc.rpartition('@')[2]}{rest}")
         except _UNREADABLE as error:
-            return error
+            return _explain(error, options)
     return "escape user name and password (%40 for @, %2F for /)"
+
+
+def _explain(error: Exception, options: list[str]) -> str:
+    """Say which option PyMongo means: from 4.20 on its messages name neither an unknown one nor a file."""
+    words = set(_SPACE.split(str(error).lower()))
+    meant = [_shown(option) for option in options if _is_refused(option)]
+    unsaid = [option for option in meant if option.rpartition("=")[2].lower() not in words]
+    return f"{error} ({', '.join(unsaid)})" if unsaid else str(error)
+
+
+def _is_refused(option: str) -> bool:
+    try:
+        parse_uri(f"mongodb://host/?{option}")
+    except _UNREADABLE:
+        return True
+    return False
+
+
+def _shown(option: str) -> str:
+    """Show an option by its name: of the values only a file's is nobody's secret."""
+    name, _, value = option.partition("=")
+    return f"{name}={unquote_plus(value)}" if name.lower() in _FILES else _name(option)
 
 
 def _check_srv(parts: SplitResult) -> None:
