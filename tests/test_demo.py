@@ -355,6 +355,7 @@ def test_the_page_is_served_to_its_own_browser_only(room):
         assert page.state["job"] == 0
 
 
+@pytest.mark.long  # the bridges themselves are judged on each Python
 class TestWeb(WebTests):
     @pytest.fixture
     def name(self):

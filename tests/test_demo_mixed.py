@@ -15,6 +15,7 @@ for package in ("tornado", "gevent", "twisted"):
     pytest.importorskip(package)
 
 
+@pytest.mark.long  # the bridges themselves are judged on each Python
 class TestWeb(WebTests):
     @pytest.fixture(params=["A", "B", "C"], ids=["tornado", "gevent", "twisted"])
     def name(self, request):
