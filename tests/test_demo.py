@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import http.client
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -33,6 +35,7 @@ from skyhooks.demo.orders import JobReport
 from skyhooks.demo.processes import ProcessFailed
 from skyhooks.demo.reader import Reader
 from skyhooks.demo.store import Log
+from skyhooks.demo.wire import Wire
 
 
 @pytest.fixture
@@ -274,6 +277,7 @@ def test_a_pane_carries_on_without_a_gap_when_its_process_is_killed(room, work):
         assert page.ask("POST", "/kill?process=B")[0] == 202
         wait_until(lambda: page.process("B")["pid"] is None)
         assert page.ask("POST", "/kill?process=B")[0] == 409
+        assert page.ask("POST", "/cut?process=B")[0] == 409
         assert page.ask("POST", "/start?process=B")[0] == 202
         assert page.ask("POST", "/start?process=B")[0] == 409
         for pane in panes:
@@ -285,7 +289,7 @@ def test_a_pane_carries_on_without_a_gap_when_its_process_is_killed(room, work):
         assert [one["index"] for one in pane.told] == list(range(43))
 
 
-def test_a_pane_carries_on_without_a_gap_when_its_connection_is_cut(room, work, monkeypatch):
+def test_a_pane_carries_on_without_a_gap_when_its_connection_is_cut(room, work):
     with serving(room, "--seconds", "2", work) as page:
         panes = [Pane(page, name, until=1) for name in "AB"]
         before = page.process("A")
@@ -331,6 +335,42 @@ def test_who_comes_late_gets_all_jobs_from_the_log(room, work):
         pane = Pane(page, "C", until=2)
         pane.join()
     assert [(one["job"], one["index"]) for one in pane.told] == [(job, index) for job in (1, 2) for index in range(43)]
+
+
+def test_what_cannot_be_done_is_told_on_the_page(room):
+    with serving(room) as page:
+        for place in room.iterdir():
+            shutil.rmtree(place)  # as something does that tidies up
+        page.ask("POST", "/job")
+        wait_until(lambda: page.state["trouble"])
+        assert (page.state["failed_jobs"], page.state["job_is_running"]) == ([1], False)
+
+
+async def echo(reader, writer):
+    with contextlib.suppress(ConnectionError):
+        while piece := await reader.read(100):
+            writer.write(piece)
+    writer.close()
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_a_connection_that_is_being_made_is_cut_too(turns):
+    async def body():
+        async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+            wire = Wire(server.sockets[0].getsockname()[1])
+            await wire.start(0)
+            reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
+            writer.write(b"x")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            cutting = asyncio.create_task(wire.cut(0.2))
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+            await cutting
+            writer.close()
+            await wire.close()
+
+    asyncio.run(body())
 
 
 def test_a_process_that_dies_by_itself_can_be_started_again(room):

@@ -60,11 +60,6 @@ class Cluster:
         """Return the web process of that name."""
         return next((process for process in self.processes if process.name == name), None)
 
-    @property
-    def job_is_running(self) -> bool:
-        """Whether a job has begun and not ended."""
-        return self._job is not None and self._job.running
-
     async def run_job(self, paths: Sequence[str], *, files: int, seconds: float) -> JobReport:
         """Run a job to its end.
 

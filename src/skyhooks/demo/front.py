@@ -46,6 +46,8 @@ class State(msgspec.Struct, frozen=True):
     job: int
     job_is_running: bool
     report: JobReport | None
+    failed_jobs: list[int]
+    """Which did not publish all that they wanted to tell."""
     trouble: str
     notice: str
     """Which frameworks are missing."""
@@ -68,6 +70,8 @@ class Front:
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting: set[str] = set()
         self._report: JobReport | None = None
+        self._failed_jobs: list[int] = []
+        self._cluster: Cluster
         self._trouble = ""
         self._notice = notice()
         self._actions: dict[str, Callable[[WebProcess], HTTPStatus]] = {
@@ -145,6 +149,7 @@ class Front:
             job=cluster.jobs,
             job_is_running=self._job_runs,
             report=self._report,
+            failed_jobs=self._failed_jobs,
             trouble=self._trouble,
             notice=self._notice,
         )
@@ -185,14 +190,18 @@ class Front:
 
     def _cut(self, process: WebProcess) -> HTTPStatus:
         wire = self._wires[process.name]
-        if wire.is_cut:
+        if wire.is_cut or process.pid is None:
             return HTTPStatus.CONFLICT
         self._spawn("cut", wire.cut(CUT_SECONDS))
         return HTTPStatus.ACCEPTED
 
     async def _run_job(self) -> None:
         self._report = None
-        self._report = await self._cluster.run_job(self._paths, files=self._files, seconds=self._seconds)
+        try:
+            self._report = await self._cluster.run_job(self._paths, files=self._files, seconds=self._seconds)
+        finally:
+            if self._report is None or self._report.failed:
+                self._failed_jobs.append(self._cluster.jobs)
 
     async def _start_anew(self, process: WebProcess) -> None:
         try:
@@ -206,7 +215,7 @@ class Front:
         async def watch() -> None:
             try:
                 await work
-            except ProcessFailed as error:
+            except (ProcessFailed, OSError, msgspec.DecodeError) as error:
                 self._trouble = str(error)
 
         task = asyncio.create_task(watch(), name=name)

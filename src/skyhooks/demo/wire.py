@@ -65,13 +65,18 @@ class Wire:
         writer.close()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        to_reader, to_writer = await asyncio.open_connection(HOST, self._to_port, limit=PIECE_BYTES)
-        self._ends |= {writer, to_writer}
+        self._ends.add(writer)
         try:
-            await asyncio.gather(_pump(reader, to_writer), _pump(to_reader, writer))
+            to_reader, to_writer = await asyncio.open_connection(HOST, self._to_port, limit=PIECE_BYTES)
+            self._ends.add(to_writer)
+            try:
+                if not writer.transport.is_closing():  # else it was cut meanwhile
+                    await asyncio.gather(_pump(reader, to_writer), _pump(to_reader, writer))
+            finally:
+                self._ends.discard(to_writer)
+                to_writer.close()
         finally:
-            self._ends -= {writer, to_writer}
-            to_writer.close()
+            self._ends.discard(writer)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -29,18 +29,26 @@ async function refresh() {
   } catch {
     state = null;
   }
-  document.body.classList.toggle("ended", state === null);
-  find("#ended").hidden = state !== null;
-  if (state === null) return;
+  if (state === null) {
+    end();
+    return;
+  }
   for (const shown of state.processes) {
     const pane = panes.get(shown.name);
     if (pane) pane.show(shown);
     else panes.set(shown.name, new Pane(shown, told));
+    state.failed_jobs.forEach((/** @type {number} */ job) => panes.get(shown.name)?.tally.forgive(job));
   }
   find("#along").textContent = `skyhooks listen ${state.key} --since start --store '${state.store}'`;
   find("#notice").textContent = state.notice;
   find("#notice").hidden = !state.notice;
   paint();
+}
+
+function end() {
+  document.body.classList.add("ended");
+  find("#ended").hidden = false;
+  panes.forEach(pane => pane.end());
 }
 
 function paintSoon() {
@@ -64,7 +72,7 @@ function paintJob() {
   const [first, rest] = describeJob();
   const shown = find("#job");
   if (shown.textContent !== first + rest) shown.replaceChildren(element("strong", first), element("span", rest));
-  find("#run").disabled = state.job_is_running;
+  find("#run").setAttribute("aria-disabled", String(state.job_is_running)); // `disabled` would take the focus away
 }
 
 function describeJob() {
@@ -74,6 +82,7 @@ function describeJob() {
     const facts = [plural(summary.files, "file"), plural(summary.lines, "line"), plural(summary.words, "word"), `${summary.seconds.toFixed(1)} s`];
     return [`Job ${summary.job} is done:`, `${facts.join(", ")}, SHA-256 ${summary.sha256.slice(0, 12)}…`];
   }
+  if (state.job) return [`Job ${state.job} is done.`, "No pane has its end yet: start a process, and it catches up."];
   return ["No job yet.", "Run one; then kill a process, or cut a connection: its pane carries on without a gap."];
 }
 
@@ -94,15 +103,24 @@ const SHAPES = {A: "●", B: "■", C: "▲"};
 /** @param {number} ms */
 const milliseconds = ms => (ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`);
 
-find("#run").addEventListener("click", () => ask("job"));
+const run = () => state?.job_is_running || ask("job");
+
+find("#run").addEventListener("click", run);
 addEventListener("asked", refresh);
 addEventListener("keydown", event => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target instanceof HTMLSelectElement) return;
-  const key = event.key.toUpperCase();
-  if (key === "J" && !find("#run").disabled) ask("job");
-  panes.get("ABC"["123".indexOf(key)])?.killOrStart();
-  panes.get("ABC"["QWE".indexOf(key)])?.cut();
+  const act = event.ctrlKey || event.metaKey || event.altKey || event.repeat ? undefined : actionOf(event.key.toUpperCase());
+  if (!act || !state) return;
+  event.preventDefault(); // in a select it would choose a transport
+  act();
 });
+
+/** @param {string} key @returns {(() => unknown) | undefined} */
+function actionOf(key) {
+  const toKill = panes.get("ABC"["123".indexOf(key)]), toCut = panes.get("ABC"["QWE".indexOf(key)]);
+  if (key === "J") return run;
+  return toKill ? () => toKill.killOrStart() : toCut && (() => toCut.cut());
+}
+
 function redraw() {
   plot.draw();
   panes.forEach(pane => pane.draw());
@@ -110,7 +128,8 @@ function redraw() {
 addEventListener("resize", redraw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 redraw();
-for (;;) {
+await refresh();
+while (state) {
   await refresh();
   await new Promise(resolve => setTimeout(resolve, STATE_EVERY_MS));
 }

@@ -5,7 +5,7 @@ import {subscribe} from "./skyhooks.js";
 import {colour, fit, now} from "./plot.js";
 import {Tally} from "./tally.js";
 
-const FILES_SHOWN = 4, CURSOR_SHOWN = 14;
+const FILES_SHOWN = 4, CURSOR_SHOWN = 8;
 /** @type {Record<import("./skyhooks.js").Transport, string>} */
 const TRANSPORTS = {events: "EventSource", socket: "WebSocket", poll: "long poll"};
 
@@ -31,6 +31,7 @@ export class Pane {
   /** @type {import("./tally.js").Told[]} */
   #files = [];
   #isDone = false;
+  #isEnded = false;
   #due = 0;
 
   /**
@@ -48,6 +49,7 @@ export class Pane {
     this.#element.setAttribute("aria-label", `process ${shown.name}`);
     this.#find(".kill").addEventListener("click", () => this.killOrStart());
     this.#find(".cutting").addEventListener("click", () => this.cut());
+    this.#find(".transport").setAttribute("aria-label", `process ${shown.name}: transport`);
     this.#find(".transport").append(...shown.transports.map(name => new Option(TRANSPORTS[name], name)));
     this.#find(".transport").addEventListener("change", (/** @type {any} */ event) => this.changeTo(event.target.value));
     document.querySelector("#panes")?.append(this.#element);
@@ -77,14 +79,21 @@ export class Pane {
   }
 
   cut() {
-    if (!this.#shown.cut) ask("cut", this.name);
+    if (!this.#shown.cut && this.#shown.pid !== null) ask("cut", this.name);
   }
 
   /** @param {Shown} shown */
   show(shown) {
-    const isReachable = shown.pid !== null && !shown.starting && !shown.cut;
-    if (isReachable && (shown.pid !== this.#shown.pid || this.#shown.cut)) this.#subscription?.retry();
+    if (shown.pid !== null && !shown.starting && !shown.cut) this.#subscription?.retry();
     this.#shown = shown;
+    this.draw();
+  }
+
+  /** The demo has ended, and with it all that could be told. */
+  end() {
+    this.#isEnded = true;
+    this.#subscription?.close();
+    this.#find(".transport").disabled = true;
     this.draw();
   }
 
@@ -144,7 +153,7 @@ export class Pane {
 
   #paint() {
     const {name, framework, pid, port, starting, cut} = this.#shown, cursor = this.#subscription?.cursor ?? "";
-    const state = cut ? "cut" : starting ? "starting" : pid === null ? "killed" : this.#state;
+    const state = this.#isEnded ? "ended" : cut ? "cut" : starting ? "starting" : pid === null ? "killed" : this.#state;
     this.#write(".name", name);
     this.#write(".framework", framework);
     this.#write(".where", pid === null ? `port ${port}` : `pid ${pid} · port ${port}`);
@@ -169,18 +178,23 @@ export class Pane {
 
   #describe() {
     const {starting, pid, cut} = this.#shown, {late, duplicated, missing, job} = this.tally;
+    if (this.#isEnded) return "";
     if (cut) return "Its connection is cut, and none is let through.";
     if (starting) return "Starting.";
     if (pid === null) return "Dead. What is told meanwhile waits in the log.";
     if (this.#state !== "open") return "Connecting again, with its cursor.";
-    if (this.#back) return `${this.#back}: ${plural(late - this.#lateBefore, "notification")} caught up from the log.`;
-    if (this.#isDone) return duplicated || missing ? "" : "Got everything, once and in order.";
-    return job ? "" : "Waiting for a job.";
+    const caughtUp = late - this.#lateBefore;
+    const back = this.#back && `${this.#back}: ${caughtUp ? `${plural(caughtUp, "notification")} caught up from the log` : "nothing was missed"}. `;
+    if (this.#isDone) return duplicated || missing ? back : `${back}Got everything, once and in order.`;
+    return job ? back : "Waiting for a job.";
   }
 
   #paintFiles() {
+    const shown = this.#files.map(file => file.index).join();
+    if (this.#find(".files").dataset.shown === shown) return;
+    this.#find(".files").dataset.shown = shown;
     this.#find(".files").replaceChildren(...this.#files.map(file => {
-      const facts = file.error ? ["-", file.error] : [file.lines.toLocaleString("en"), file.sha256.slice(0, 8)];
+      const facts = file.error ? ["-", file.error] : [plural(file.lines, "line"), file.sha256.slice(0, 8)];
       const row = document.createElement("li");
       row.append(...[file.path, ...facts].map(text => element("span", text, "cut")));
       row.title = file.error
@@ -211,9 +225,9 @@ export class Pane {
     const kill = this.#find(".kill"), cutting = this.#find(".cutting");
     label(kill, pid === null ? "start again" : "kill -9", "123"[index], `process ${name}`);
     kill.classList.toggle("start", pid === null);
-    kill.disabled = starting;
+    kill.setAttribute("aria-disabled", String(starting));
     label(cutting, cut ? "cut" : "cut connection", "QWE"[index], `process ${name}`);
-    cutting.disabled = cut || pid === null;
+    cutting.setAttribute("aria-disabled", String(cut || pid === null)); // `disabled` would take the focus away
   }
 
   /** @param {string} selector @param {string} text */

@@ -5,8 +5,9 @@ const SHOWN_MS = 30_000;
 const MOST_POINTS = 4_000;
 const RECENT = 500; // of how many the percentiles are
 const LEAST_MS = 0.3, MOST_MS = 60_000; // the scale is logarithmic
-const MARKS = [[1, "1 ms"], [10, "10 ms"], [100, "100 ms"], [1_000, "1 s"], [10_000, "10 s"]];
-const FRAME_MS = 50;
+const MARKS = [[1, "1 ms"], [10, "10 ms"], [100, "100 ms"], [1_000, "1 s"], [10_000, "10 s"], [60_000, "1 min"]];
+const CALM = matchMedia("(prefers-reduced-motion: reduce)");
+const FRAME_MS = 50, CALM_FRAME_MS = 1_000;
 const LEFT = 46, BOTTOM = 16, TOP = 6, RIGHT = 6;
 
 /** @typedef {{at: number, ms: number, name: string, isLate: boolean}} Point */
@@ -47,7 +48,7 @@ export class Plot {
       this.#due = 0;
       this.#paint();
       if (this.#points.length) this.draw(); // time goes on
-    }, FRAME_MS);
+    }, CALM.matches ? CALM_FRAME_MS : FRAME_MS);
   }
 
   #paint() {
@@ -55,7 +56,7 @@ export class Plot {
     const end = now(), span = high - TOP - BOTTOM;
     while (this.#points.length && this.#points[0].at < end - SHOWN_MS) this.#points.shift();
     const y = (/** @type {number} */ ms) =>
-      TOP + span * (1 - Math.log(Math.max(ms, LEAST_MS) / LEAST_MS) / Math.log(MOST_MS / LEAST_MS));
+      TOP + span * (1 - Math.log(Math.min(Math.max(ms, LEAST_MS), MOST_MS) / LEAST_MS) / Math.log(MOST_MS / LEAST_MS));
     this.#paintScale(brush, wide, high, y);
     const colours = new Map(Object.keys(SHAPES).map(name => [name, colour(`--${name}`)]));
     for (const {at, ms, name, isLate} of this.#points) {
@@ -109,6 +110,7 @@ function mark(brush, name, x, y, isLate) {
   brush.translate(x, y);
   brush.beginPath();
   SHAPES[name](brush, 2.6);
+  brush.lineWidth = 0.8;
   if (isLate) brush.stroke();
   else brush.fill();
   brush.restore();
