@@ -153,11 +153,13 @@ async def test_where_the_store_answers_nobody_those_who_wait_are_told_so_too(ent
     gives_up = entrance.come()
     await entrance.turn()
     entrance.inside[0].set_exception(StoreUnavailable("it is away"))
+    await asyncio.sleep(0)
+    gives_up.cancel()  # before it knows
     for visitor in waiting:
         with pytest.raises(StoreUnavailable):
             await visitor
-    gives_up.cancel()
     await entrance.turn()
+    assert gives_up.cancelled()
     (late,) = await entrance.come_all(1)
     entrance.inside[-1].set_result("in")
     assert await late == "in"

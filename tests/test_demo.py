@@ -28,13 +28,15 @@ from skyhooks.cli.output import Bar, cut, style, width
 from skyhooks.demo import check as demo_check
 from skyhooks.demo import cluster, files, processes
 from skyhooks.demo.check import Check, Result, Verdict, judge
+from skyhooks.demo.clients import read_events, read_polls
 from skyhooks.demo.cluster import Cluster
 from skyhooks.demo.command import _fault, _praise
 from skyhooks.demo.frameworks import INSTALL, WANTED, choose, notice
-from skyhooks.demo.orders import JobReport
+from skyhooks.demo.orders import JobReport, WebOrder
 from skyhooks.demo.processes import ProcessFailed
 from skyhooks.demo.reader import Reader
 from skyhooks.demo.store import Log
+from skyhooks.demo.web import listening_socket
 from skyhooks.demo.wire import Wire
 
 
@@ -344,6 +346,30 @@ def test_what_cannot_be_done_is_told_on_the_page(room):
         page.ask("POST", "/job")
         wait_until(lambda: page.state["trouble"])
         assert (page.state["failed_jobs"], page.state["job_is_running"]) == ([1], False)
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 503 Service Unavailable\r\n\r\n", b"HTTP/1.1 200"])
+@pytest.mark.parametrize("read", [read_events, read_polls])
+def test_a_client_that_is_not_answered_well_says_so(said, read):
+    async def answer(_, writer):
+        writer.write(said)
+        writer.close()
+
+    async def body():
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            with pytest.raises(ConnectionError):
+                await anext(read("127.0.0.1", server.sockets[0].getsockname()[1], "start"))
+
+    asyncio.run(body())
+
+
+def test_a_process_whose_port_somebody_else_has_cannot_listen():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        order = WebOrder("", {}, "A", "127.0.0.1", taken.getsockname()[1], [])
+        with pytest.raises(OSError, match="in use"):
+            listening_socket(order)
 
 
 async def echo(reader, writer):

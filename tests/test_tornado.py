@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from importlib import import_module
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
@@ -113,3 +115,10 @@ class TestMountedHandlerTornadosClient(AdapterConformance):
     @pytest.fixture
     def adapter(self, store_url):
         return MountedWithAsyncHTTPClient(store_url)
+
+
+def test_a_tornado_that_is_not_installed_is_an_error_that_names_the_extra(monkeypatch):
+    monkeypatch.delitem(sys.modules, "skyhooks.tornado")
+    monkeypatch.setitem(sys.modules, "tornado.httpclient", None)
+    with pytest.raises(ImportError, match=r"skyhooks\[tornado\]"):
+        import_module("skyhooks.tornado")
