@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from commands import lines, run
@@ -10,6 +12,7 @@ from demo_page import WebTests, assert_nothing_is_left, room
 from mongodb_server import server
 from processes import free_port
 from skyhooks._stores import open_store
+from skyhooks.demo.clients import read_socket
 
 for package in ("tornado", "gevent", "twisted"):
     pytest.importorskip(package)
@@ -61,3 +64,17 @@ def test_a_mongodb_that_is_away_is_one_line_without_its_password(room):
     assert done.stderr.count("\n") == 2
     assert "hunter2" not in done.stderr
     assert_nothing_is_left(room)
+
+
+def test_a_client_that_gets_no_websocket_says_so():
+    async def refuse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async def body():
+        async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+            with pytest.raises(ConnectionError, match="403"):
+                await anext(read_socket("127.0.0.1", server.sockets[0].getsockname()[1], "start"))
+
+    asyncio.run(body())
