@@ -19,7 +19,7 @@ UNSEEN = {
     "checkpoints": "its work is done by a native thread, which coverage cannot follow",
     "native": "it starts that thread, and has a branch for gevent",
     "_store_worker": "it runs in processes that are killed",
-    "web_gevent": "coverage loses what the main greenlet of a process that gevent has patched calls first",
+    "web_gevent": "coverage sees nothing of its main, in a process that gevent has patched; test_demo_mixed runs it",
 }
 SUITES = "/testing/"
 WHOLE = 100.0
